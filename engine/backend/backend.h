@@ -1,0 +1,151 @@
+/* The table of operations: everything that the networks, the training and the samplers compute goes through it.
+ *
+ * Backends: ref (plain C, complete, obviously right: the oracle of every parity test), cpu (starts as a copy of ref's
+ * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (later).
+ *
+ * Conventions of all slots
+ *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better.
+ *    Statistics (mean, rstd, lse) and weights are F32; a backend rounds weights to BF16 where activations are BF16.
+ *  - Pictures are NHWC. Weights are in Python's layouts: linear [out, in] (or [out, in, 1, 1]), convolution [out, in, kh, kw].
+ *  - Outputs are overwritten unless a name says accumulate or beta is not 0; inputs may not overlap outputs unless allowed.
+ *  - Gradients of parameters are accumulated into param->g (fp32); a frozen param (g NULL) is left alone.
+ *  - A slot cannot fail in its arguments (callers are ours); what fails in the device or in memory sets b->fault,
+ *    once, and the slot returns. Callers look at b->fault at the end (nets/ctx.h).
+ *  - Results do not depend on the number of threads beyond rounding (1e-5), and are bit-equal for one thread count. */
+#ifndef PDMBOOTH_BACKEND_H
+#define PDMBOOTH_BACKEND_H
+
+#include "base/err.h"
+#include "base/param.h"
+#include "base/rng.h"
+#include "base/tensor.h"
+
+struct backend_ops;
+
+struct backend {
+  const struct backend_ops *op;
+  int threads;      /* wanted; at least 1 */
+  struct err fault; /* first failure since it was cleared */
+  void *state;      /* owned by the backend */
+  /* What the count backend adds up; others leave it alone. */
+  double flops, bytes;
+};
+
+struct conv_shape {
+  int kh, kw, stride;
+  int pad_top, pad_left, pad_bottom, pad_right;
+};
+
+struct attention_shape {
+  int heads;   /* last dim = heads * head size */
+  float scale; /* on the scores, normally 1 / sqrt(head size) */
+  bool causal; /* query i sees keys 0..i */
+};
+
+enum activation { ACT_SILU, ACT_GELU /* erf */, ACT_QUICK_GELU /* x sigmoid(1.702 x) */ };
+
+/* torch.optim.AdamW with bias correction at step (from 1). grad_scale multiplies g first (clipping). */
+struct adamw {
+  float lr, beta1, beta2, eps, weight_decay, grad_scale;
+  int step;
+};
+
+struct backend_ops {
+  const char *name;
+
+  /* --- life and memory ------------------------------------------------------------------------------------------ */
+  bool (*open)(struct backend *b, struct err *e); /* b->threads is set; may lower it */
+  void (*close)(struct backend *b);
+  /* Device memory, zeroed, 64-byte aligned, huge pages where possible. NULL and *e on failure. */
+  void *(*alloc)(struct backend *b, size_t bytes, struct err *e);
+  void (*release)(struct backend *b, void *p, size_t bytes);
+  void (*upload)(struct backend *b, void *dst, const void *src, size_t bytes);   /* host to device */
+  void (*download)(struct backend *b, void *dst, const void *src, size_t bytes); /* device to host; waits for what is under way */
+  void (*move)(struct backend *b, void *dst, const void *src, size_t bytes);     /* device to device, may overlap */
+  void (*drop_pack)(struct backend *b, struct param *p);                         /* releases p->pack */
+
+  /* --- element-wise --------------------------------------------------------------------------------------------- */
+  void (*fill)(struct backend *b, struct tensor *y, float value);
+  void (*cast)(struct backend *b, struct tensor *y, const struct tensor *x); /* same count, other type (F32, BF16, F16) or a copy */
+  void (*axpby)(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta); /* y = alpha x + beta y */
+  void (*add)(struct backend *b, struct tensor *y, const struct tensor *a, const struct tensor *c);    /* y = a + c; y may be a or c */
+  void (*act)(struct backend *b, struct tensor *y, const struct tensor *x, enum activation kind);      /* y may be x */
+  /* dx = dy f'(x); dx may be dy */
+  void (*act_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, enum activation kind);
+  /* x [m, 2c] -> y [m, c] = x[:, :c] * gelu(x[:, c:]), erf form; diffusers' GEGLU */
+  void (*geglu)(struct backend *b, struct tensor *y, const struct tensor *x);
+  void (*geglu_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x);
+
+  /* --- shapes --------------------------------------------------------------------------------------------------- */
+  void (*add_rows)(struct backend *b, struct tensor *y, const struct tensor *x, const struct tensor *e); /* y[n,r,c] = x[n,r,c] + e[n,c]; y may be x */
+  void (*sum_rows)(struct backend *b, struct tensor *de, const struct tensor *dy);                       /* de[n,c] = sum over r of dy[n,r,c] */
+  void (*concat)(struct backend *b, struct tensor *y, const struct tensor *x1, const struct tensor *x2); /* along the last dim */
+  void (*split)(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y);        /* the reverse; x1 or x2 may be NULL */
+  /* nearest, x [n,h,w,c] to y's h and w: source index floor(i * in / out), torch.nn.functional.interpolate(mode="nearest") */
+  void (*upsample)(struct backend *b, struct tensor *y, const struct tensor *x);
+  void (*upsample_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy);
+  /* ids [n, t] I32; y [n, t, c] = table[id] + position[t] */
+  void (*embed)(struct backend *b, struct tensor *y, const struct tensor *ids, const struct param *table, const struct param *position);
+  void (*embed_bwd)(struct backend *b, struct param *table, struct param *position, const struct tensor *ids, const struct tensor *dy);
+
+  /* --- linear and convolution ----------------------------------------------------------------------------------- */
+  /* x [m, k], w [n, k]: y [m, n] = alpha x w^T + bias + beta y; bias may be NULL */
+  void (*linear)(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta);
+  void (*linear_dx)(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta); /* dx = alpha dy w + beta dx */
+  /* w->g += alpha dy^T x, bias->g += column sums of dy; either may be NULL or frozen */
+  void (*linear_dw)(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha);
+  void (*conv)(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s);
+  void (*conv_dx)(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s);
+  void (*conv_dw)(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, const struct conv_shape *s);
+
+  /* --- normalisation: two-pass variance; stats F32 --------------------------------------------------------------- */
+  /* x [n, rows..., c]; stats [n, groups, 2] = mean, 1/sqrt(var + eps); silu: y = silu(normalised) in the same pass */
+  void (*group_norm)(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
+                     const struct param *beta, int groups, float eps, bool silu);
+  void (*group_norm_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, const struct tensor *stats,
+                         struct param *gamma, struct param *beta, int groups, bool silu);
+  /* x [m, c]; stats [m, 2] */
+  void (*layer_norm)(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
+                     const struct param *beta, float eps);
+  void (*layer_norm_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, const struct tensor *stats,
+                         struct param *gamma, struct param *beta);
+
+  /* --- attention: never stores the score matrix (ref may, for one row) -------------------------------------------- */
+  /* q, o [n, tq, heads d]; k, v [n, tk, heads d]; lse [n, heads, tq] = log sum exp of the scaled scores; lse may be NULL */
+  void (*attention)(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                    const struct tensor *v, const struct attention_shape *s);
+  void (*attention_bwd)(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
+                        const struct tensor *o, const struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                        const struct tensor *v, const struct attention_shape *s);
+
+  /* --- diffusion and training (F32, whatever the activations' type, unless it says otherwise) ---------------------- */
+  /* out [count] standard normals of counter c: elements first.. of its sequence (base/rng.h) */
+  void (*normal)(struct backend *b, struct tensor *out, const struct rng_counter *c);
+  /* moments [n, h, w, 2z] = mean, logvar (clamped to -30..20): out [n, h, w, z] = scale * (mean + exp(logvar / 2) noise); noise NULL: the mode.
+     diffusers' DiagonalGaussianDistribution. */
+  void (*posterior)(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
+  /* Mean squared error per example over the rows that mask selects: pred (F32 or BF16), target F32 [n, rows, c], mask F32 [n, rows]
+     of 0 and 1 or NULL for all; loss[i] (host, [n]) = sum mask (pred - target)^2 / (selected rows * c), 0 where nothing is selected.
+     dpred (type of pred; NULL: not wanted) = weight[i] * d loss[i] / d pred; weight: host, [n]. */
+  void (*mse)(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
+              const struct tensor *mask, const float *weight);
+  double (*sum_squares)(struct backend *b, const float *x, int64_t n); /* device memory; summed in double, in fixed chunks */
+  /* w, g [n] F32; m, v [n] F32 or BF16 (moments) */
+  void (*adamw)(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
+};
+
+extern const struct backend_ops backend_ref;
+extern const struct backend_ops backend_cpu;
+extern const struct backend_ops backend_count;
+
+/* The tables that this build has, best first, NULL at the end; count is not among them. */
+extern const struct backend_ops *const backend_list[];
+
+/* name: "auto", "cpu", "ref", "cuda"; threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
+struct backend *backend_open(const char *name, int threads, struct err *e);
+struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
+void backend_close(struct backend *b);
+/* Static or owned by b: one line that names the engine, instruction set and threads, e.g. "cpu: oneDNN 2.6.3, AVX2, 2 threads". */
+const char *backend_describe(const struct backend *b);
+
+#endif

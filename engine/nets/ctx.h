@@ -1,0 +1,34 @@
+/* What a forward or backward pass runs with: backend, memory, type of the activations, and one sticky error.
+ *
+ * After the first failure (no room in the pool, a fault of the backend) every call here does nothing and returns empty
+ * tensors, so that the networks are written straight through and look at ctx_ok once, at the end. */
+#ifndef PDMBOOTH_NETS_CTX_H
+#define PDMBOOTH_NETS_CTX_H
+
+#include "backend/backend.h"
+#include "base/pool.h"
+
+struct ctx {
+  struct backend *b;
+  struct pool *pool;
+  enum dtype act; /* DT_F32 or DT_BF16 */
+  struct err *err;
+  bool failed;
+};
+
+bool ctx_ok(struct ctx *c); /* looks at the backend's fault too; fills *err */
+
+/* From the pool; contents undefined. Given back with ctx_free, in any order. */
+struct tensor ctx_new(struct ctx *c, enum dtype type, int rank, const int64_t *dim);
+struct tensor ctx_new_2d(struct ctx *c, enum dtype type, int64_t a, int64_t b);
+struct tensor ctx_new_3d(struct ctx *c, enum dtype type, int64_t a, int64_t b, int64_t d);
+struct tensor ctx_new_4d(struct ctx *c, enum dtype type, int64_t n, int64_t h, int64_t w, int64_t ch);
+struct tensor ctx_like(struct ctx *c, const struct tensor *t);
+void ctx_free(struct ctx *c, struct tensor *t); /* t may be empty; leaves it empty */
+
+/* Host to pool: a fresh tensor of type with the values of x [count]. */
+struct tensor ctx_upload(struct ctx *c, enum dtype type, int rank, const int64_t *dim, const float *x);
+/* Pool to host, as float. */
+void ctx_download(struct ctx *c, float *out, const struct tensor *t);
+
+#endif

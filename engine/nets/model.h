@@ -1,0 +1,54 @@
+/* A whole Stable Diffusion model in memory: networks, tokenizer, noise schedule; read from and written to the diffusers layout. */
+#ifndef PDMBOOTH_NETS_MODEL_H
+#define PDMBOOTH_NETS_MODEL_H
+
+#include "diffusion/schedule.h"
+#include "formats/safetensors.h"
+#include "formats/tokenizer.h"
+#include "nets/clip_text.h"
+#include "nets/unet.h"
+#include "nets/vae.h"
+
+struct model {
+  struct backend *b; /* not owned */
+  struct source source;
+  struct unet *unet;
+  struct clip_text *text;
+  struct vae *vae;
+  struct tokenizer *tokenizer;
+  struct schedule schedule;
+  bool trains_unet, trains_text; /* gradients exist */
+  char *hash;                    /* sha-256 over names and bytes of unet and text encoder weights as read (sampled for big files, see model_hash) */
+};
+
+struct model_want {
+  bool train_unet, train_text; /* full fine-tune: gradients for all parameters of that network */
+  const struct lora_spec *unet_lora, *text_lora; /* adapters to train or to sample with; NULL: none */
+  uint64_t seed;                                 /* of the adapters' init */
+};
+
+/* Opens and checks everything before the first byte of weights is converted: configs, every tensor's presence and shape.
+   ERR_INPUT names file and tensor, expected and found shape. */
+struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e);
+void model_close(struct model *m);
+
+/* Reads one network's parameters by name, both dialects: text encoder with or without "text_model.", VAE attention old or new. */
+bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e);
+
+/* Writes a diffusers directory: unet/ and text_encoder/ with the given weights (host fp32 arrays in the flat layout of the param sets;
+   NULL: copied from the source's files as they are), everything else copied from the source; model_index.json, configs with the
+   versions and keys that loaders demand (interchange.md section 2). type: F32, F16 or BF16 in the files written. dir must not exist: it
+   is made under a temporary name and renamed. */
+bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e);
+
+/* LoRA file, PEFT-in-diffusers dialect ("unet.<module>.lora_A.weight", "text_encoder.<module>.lora_A.weight"), F32 unless type says otherwise,
+   alpha / rank folded into B where alpha differs from rank for readers that know no alpha, and lora_adapter_metadata. Values from host arrays in the flat layout. */
+bool lora_save(const char *path, const struct lora_set *unet, const float *unet_w, const struct lora_set *text, const float *text_w,
+               enum dtype type, const struct st_pair *meta, int n_meta, struct err *e);
+/* Reads a LoRA file of that dialect and attaches adapters of its ranks and targets to the model. ERR_INPUT for a tensor that fits no module. */
+bool lora_load(struct model *m, const char *path, struct err *e);
+
+/* Text embeddings of prompts: [n, 77, width] in the context's type, from the pool; prompts are host strings. */
+struct tensor model_embed(struct ctx *c, struct model *m, const char *const *prompts, int n);
+
+#endif

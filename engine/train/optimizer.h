@@ -1,0 +1,45 @@
+/* AdamW over flat parameter blocks, global gradient-norm clipping, EMA, learning-rate schedules. */
+#ifndef PDMBOOTH_TRAIN_OPTIMIZER_H
+#define PDMBOOTH_TRAIN_OPTIMIZER_H
+
+#include "backend/backend.h"
+
+enum lr_kind { LR_CONSTANT, LR_CONSTANT_WITH_WARMUP, LR_LINEAR, LR_COSINE, LR_COSINE_WITH_RESTARTS, LR_POLYNOMIAL, LR_KINDS };
+extern const char *const lr_names[LR_KINDS];
+
+struct lr_schedule {
+  enum lr_kind kind;
+  double base;       /* learning rate */
+  int warmup, steps; /* optimiser steps */
+  double cycles;     /* cosine: number of half waves times two (0.5); restarts: number of restarts (1) */
+  double power, end; /* polynomial: 1, 1e-7 */
+};
+/* Rate of optimiser step (from 0): diffusers' optimization.py get_scheduler. */
+double lr_at(const struct lr_schedule *s, int step);
+
+/* Groups: the trained parameter sets (UNet, text encoder, or their adapters) share one step count and one norm. */
+enum { OPT_MAX_GROUPS = 4 };
+struct opt_group {
+  struct param_set *set;
+  struct tensor m, v; /* backend memory, [set->count], F32 or BF16 */
+  float *ema;         /* backend memory, [set->count]; NULL: none */
+};
+struct optimizer {
+  struct backend *b;
+  struct opt_group group[OPT_MAX_GROUPS];
+  int groups;
+  int step; /* optimiser steps done */
+  float beta1, beta2, eps, weight_decay, max_norm;
+  float ema_decay; /* 0: no EMA */
+};
+bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema, struct err *e);
+void optimizer_release(struct optimizer *o);
+size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
+/* Global L2 norm of all gradients (before clipping). */
+double optimizer_norm(const struct optimizer *o);
+/* clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
+   A norm that is not finite changes nothing and is ERR_NUMERIC. */
+bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e);
+void optimizer_zero_grad(struct optimizer *o);
+
+#endif
