@@ -1,0 +1,162 @@
+/* The engine's public face: settings in, events out. The program (src/) calls this and nothing else of engine/train.
+ *
+ * One call runs one job on the calling thread (the program gives it a thread of its own where it wants one). The engine never
+ * prints, exits or touches a terminal; everything it has to say goes through the sink. */
+#ifndef PDMBOOTH_H
+#define PDMBOOTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "formats/image.h"
+#include "formats/source.h"
+
+enum train_mode { MODE_FULL, MODE_LORA };
+enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
+
+/* Everything a run depends on; filled from a profile by src/profile.c, whose table of keys names each field once.
+   Strings are owned by the caller and outlive the run; "" means not given. */
+struct settings {
+  struct { /* [model] */
+    const char *path; /* directory, or "embedded"; a hub name was resolved by the program */
+  } model;
+  struct { /* [subject] */
+    const char *name, *token, *class_name;
+    const char *images;   /* directory, or "embedded:poodle" */
+    const char *mask_dir; /* "": masks/ beside the photographs */
+    const char *hold_out; /* file names left out of training, separated by commas */
+  } subject;
+  struct { /* [prompts] {token} and {class} already replaced */
+    const char *instance, *class_prompt, *negative;
+    const char *test[MAX_TEST_PROMPTS];
+    int tests;
+  } prompts;
+  struct { /* [train] */
+    enum train_mode mode;
+    bool text_encoder;
+    int steps, batch, accumulation;
+    double lr;
+    int schedule; /* enum lr_kind */
+    int warmup;
+    double lr_cycles, lr_power;
+    int width, height; /* resolution */
+    bool center_crop;
+    enum precision precision;
+    uint64_t seed;
+    int rank;
+    double alpha; /* 0: as rank */
+    const char *target[MAX_TARGETS];
+    int targets; /* 0: to_q, to_k, to_v, to_out.0 (text encoder: q_proj, k_proj, v_proj, out_proj) */
+    double beta1, beta2, epsilon, weight_decay, max_grad_norm;
+    bool moments_bf16;
+    bool recompute;   /* gradient checkpointing */
+    double ema_decay; /* 0: none. With EMA, samples and saved weights are the averaged ones */
+    double min_snr;   /* gamma; 0: off */
+    double noise_offset;
+    bool flip;
+  } train;
+  struct { /* [losses] */
+    bool instance, prior, pdm, mask_dm, mask_pdm, mask_prior;
+    double prior_weight, pdm_weight;
+    int pdm_steps; /* 999 */
+    const char *pdm_layer;
+  } losses;
+  struct { /* [prior] */
+    int images;
+    const char *dir; /* "": inside the program's cache directory, by class and model */
+    int sampler;     /* enum sampler_kind */
+    int steps, batch;
+    double guidance;
+    bool latents; /* use the kept latents instead of encoding the 8-bit pictures again (faster; labelled) */
+  } prior;
+  struct { /* [samples] */
+    int every, count; /* every 0: only at the end; count pictures a prompt */
+    uint64_t seed;    /* picture k of a prompt has seed + k */
+    int sampler, steps, batch;
+    double guidance;
+  } samples;
+  struct { /* [checkpoints] */
+    int every, keep; /* every 0: only the final one; keep 0: all */
+    bool save_weights; /* full fine-tune: write the final model */
+    int dtype;         /* enum dtype of the files */
+  } checkpoints;
+  struct { /* [engine] */
+    const char *device;
+    int threads;
+    int64_t memory;        /* bytes, 0: what the machine has */
+    const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
+  } engine;
+  const char *run_dir;
+  bool resume;
+  int dump_steps; /* 0: none */
+  const char *dump_dir;
+  int probe_every; /* 0: only first and last: the loss over 64 fixed (timestep, noise) pairs of the held-out photograph */
+};
+
+struct metrics {
+  int step;                              /* from 1 */
+  double instance, prior, pdm, total;    /* NAN where a term is off */
+  double lr, grad_norm, seconds;         /* of this step */
+  double probe;                          /* NAN where it was not computed at this step */
+};
+
+struct sample_event {
+  int step; /* 0: before training */
+  const char *prompt, *negative;
+  int prompt_index, picture_index;
+  uint64_t seed;
+  const char *sampler;
+  int steps;
+  double guidance;
+  const struct image *picture;
+};
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN };
+enum engine_command { ENGINE_GO_ON, ENGINE_STOP_SIGINT, ENGINE_STOP_SIGTERM };
+
+/* Called on the engine's thread, in order. NULL members are skipped. */
+struct sink {
+  void *user;
+  void (*log)(void *user, enum log_level level, const char *text);
+  /* progress inside a stage: "class images", "pdm targets", "training", "samples", "saving"; done of total units */
+  void (*progress)(void *user, const char *stage, int64_t done, int64_t total);
+  void (*metrics)(void *user, const struct metrics *m);
+  bool (*sample)(void *user, const struct sample_event *s, struct err *e); /* false stops the run with *e */
+  void (*checkpoint)(void *user, int step, const char *path, bool final);  /* it has been written */
+  enum engine_command (*poll)(void *user);                                 /* asked between units of work */
+};
+
+struct run_result {
+  int steps_done, start_step;
+  double last_loss;
+  char checkpoint[4096]; /* the final or last one; "" when none */
+  double seconds;
+};
+
+/* Class images, PDM targets, training, samples, checkpoints, final model. embedded: the program's built-in files, or NULL.
+   False and *e where it failed or was stopped (ERR_SIGINT, ERR_SIGTERM after saving the state). */
+bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out, struct err *e);
+
+/* One call of `sample`. */
+struct sample_job {
+  const char *model;    /* diffusers directory, or "embedded" */
+  const char *lora;     /* LoRA file, or "" */
+  double scale;         /* of the LoRA */
+  const char *const *prompts;
+  int n_prompts;
+  const char *negative;
+  int count; /* pictures a prompt */
+  uint64_t seed;
+  int sampler, steps, batch, width, height; /* width 0: the model's own size */
+  double guidance;
+  enum precision precision;
+  const char *device;
+  int threads;
+  const char *latents_in; /* .npy [n, c, h, w] of initial noise, or "" */
+  const char *dump_dir;   /* "": none; else noise.npy, latents.npy (final, scaled space) [n, c, h, w], text.npy [n, 77, d], negative.npy */
+};
+bool engine_sample(const struct sample_job *j, const struct embedded_file *embedded, const struct sink *sink, struct err *e);
+
+#endif
