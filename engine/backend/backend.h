@@ -4,8 +4,9 @@
  * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (later).
  *
  * Conventions of all slots
- *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better.
- *    Statistics (mean, rstd, lse) and weights are F32; a backend rounds weights to BF16 where activations are BF16.
+ *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
+ *    outputs are rounded once. Statistics (mean, rstd, lse) and weights are F32; a backend rounds the matrices of linear and
+ *    conv to BF16 where activations are BF16 (biases, norm and embedding parameters stay F32).
  *  - Pictures are NHWC. Weights are in Python's layouts: linear [out, in] (or [out, in, 1, 1]), convolution [out, in, kh, kw].
  *  - Outputs are overwritten unless a name says accumulate or beta is not 0; inputs may not overlap outputs unless allowed.
  *  - Gradients of parameters are accumulated into param->g (fp32); a frozen param (g NULL) is left alone.
@@ -56,6 +57,7 @@ struct backend_ops {
   /* --- life and memory ------------------------------------------------------------------------------------------ */
   bool (*open)(struct backend *b, struct err *e); /* b->threads is set; may lower it */
   void (*close)(struct backend *b);
+  const char *(*describe)(const struct backend *b); /* one line for people, static or owned by b; NULL: the name is enough */
   /* Device memory, zeroed, 64-byte aligned, huge pages where possible. NULL and *e on failure. */
   void *(*alloc)(struct backend *b, size_t bytes, struct err *e);
   void (*release)(struct backend *b, void *p, size_t bytes);
@@ -138,7 +140,8 @@ extern const struct backend_ops backend_ref;
 extern const struct backend_ops backend_cpu;
 extern const struct backend_ops backend_count;
 
-/* The tables that this build has, best first, NULL at the end; count is not among them. */
+/* The tables that this build has, best first, NULL at the end; count is not among them. backend.c alone knows what was built
+   (HAVE_BACKEND_CPU from the cpu sources being compiled in, HAVE_CUDA). */
 extern const struct backend_ops *const backend_list[];
 
 /* name: "auto", "cpu", "ref", "cuda"; threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
