@@ -1,8 +1,8 @@
 /* One reserved region, handed out and taken back without malloc: activations, gradients and scratch of the networks.
  *
- * A plain best-fit free list, deterministic: the same sequence of calls gives the same offsets, so a run on the counting
- * backend (base NULL, capacity SIZE_MAX) tells the exact peak that a real run will touch. Long-lived blocks come from the
- * bottom end, short-lived ones from the top of the peak region, so that they do not fragment each other.
+ * A plain best-fit free list, deterministic: the same sequence of calls gives the same offsets whatever the capacity, so a
+ * run on the counting backend (base NULL, capacity SIZE_MAX) tells the exact peak that a real run will touch, and that
+ * peak is capacity enough. The region above the highest block is cut only when no hole fits.
  * Not thread-safe: one pool belongs to one engine thread. */
 #ifndef PDMBOOTH_BASE_POOL_H
 #define PDMBOOTH_BASE_POOL_H
