@@ -19,7 +19,7 @@ bool json_int(const struct json *j, const char *key, int64_t fallback, int64_t m
 bool json_float(const struct json *j, const char *key, double fallback, double *out, struct err *e);
 bool json_bool(const struct json *j, const char *key, bool fallback, bool *out, struct err *e);
 bool json_string(const struct json *j, const char *key, const char *fallback, char *out, size_t n, struct err *e);
-/* An integer, or a list of n integers: fills out[n] either way. n_out: items in the list, 0 for a scalar (all n filled), -1 for absent (out untouched). */
+/* An integer, or a list of 1 to n integers. n_out: items in the list (out beyond them untouched), 0 for a scalar (all n filled), -1 for absent (out untouched). */
 bool json_ints(const struct json *j, const char *key, int64_t min, int64_t max, int64_t *out, int n, int *n_out, struct err *e);
 /* Strings of a list into out (pointers live as long as the root); more than max is an error. *n_out -1 when absent. */
 bool json_strings(const struct json *j, const char *key, const char **out, int max, int *n_out, struct err *e);
