@@ -1,0 +1,92 @@
+/* Life of the cpu backend, and its table. */
+#include "cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backend/ref/ref.h"
+
+static const struct kernels *choose_kernels(void) {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return &kernels_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+  return &kernels_sse2;
+}
+
+static bool cpu_open(struct backend *b, struct err *e) {
+  struct cpu *c = calloc(1, sizeof *c);
+  if (!c) return err_set(e, ERR_FIT, "no memory for the cpu backend");
+  b->state = c;
+  if (b->threads < 1) b->threads = 1;
+  c->k = choose_kernels();
+  snprintf(c->text, sizeof c->text, "cpu: %s, %d thread%s", c->k->name, b->threads, b->threads == 1 ? "" : "s");
+  return true;
+}
+
+static void cpu_close(struct backend *b) {
+  struct cpu *c = cpu_of(b);
+  if (!c) return;
+  ref_release(b, c->scratch, c->scratch_bytes);
+  free(c);
+  b->state = NULL;
+}
+
+static const char *cpu_describe(const struct backend *b) { return cpu_of(b)->text; }
+
+float *cpu_scratch(struct backend *b, int64_t n) {
+  struct cpu *c = cpu_of(b);
+  size_t bytes = (size_t)n * sizeof(float);
+  if (bytes <= c->scratch_bytes && c->scratch) return c->scratch;
+  ref_release(b, c->scratch, c->scratch_bytes);
+  c->scratch = ref_alloc(b, bytes, &b->fault);
+  c->scratch_bytes = c->scratch ? bytes : 0;
+  return c->scratch;
+}
+
+const struct backend_ops backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = ref_alloc,
+    .release = ref_release,
+    .upload = ref_copy,
+    .download = ref_copy,
+    .move = ref_copy,
+    .drop_pack = ref_drop_pack,
+    .fill = ref_fill,
+    .cast = ref_cast,
+    .axpby = ref_axpby,
+    .add = ref_add,
+    .act = ref_act,
+    .act_bwd = ref_act_bwd,
+    .geglu = ref_geglu,
+    .geglu_bwd = ref_geglu_bwd,
+    .add_rows = ref_add_rows,
+    .sum_rows = ref_sum_rows,
+    .concat = ref_concat,
+    .split = ref_split,
+    .upsample = ref_upsample,
+    .upsample_bwd = ref_upsample_bwd,
+    .embed = ref_embed,
+    .embed_bwd = ref_embed_bwd,
+    .linear = cpu_linear,
+    .linear_dx = cpu_linear_dx,
+    .linear_dw = cpu_linear_dw,
+    .conv = cpu_conv,
+    .conv_dx = cpu_conv_dx,
+    .conv_dw = cpu_conv_dw,
+    .group_norm = ref_group_norm,
+    .group_norm_bwd = ref_group_norm_bwd,
+    .layer_norm = ref_layer_norm,
+    .layer_norm_bwd = ref_layer_norm_bwd,
+    .attention = ref_attention,
+    .attention_bwd = ref_attention_bwd,
+    .normal = ref_normal,
+    .posterior = ref_posterior,
+    .mse = ref_mse,
+    .sum_squares = ref_sum_squares,
+    .adamw = ref_adamw,
+};

@@ -1,0 +1,96 @@
+/* The cpu backend: ref's table with the slots that matter for speed overridden.
+ *
+ * Products run on tiles of our own (gemm.c) or in oneDNN (dnnl.c), whichever measured faster on the instruction set at
+ * hand; everything else on kernels.h. Work is shared out in pieces whose size does not depend on the number of threads,
+ * and each piece is summed in one order: results are bit-equal for any thread count. */
+#ifndef PDMBOOTH_BACKEND_CPU_CPU_H
+#define PDMBOOTH_BACKEND_CPU_CPU_H
+
+#include "backend/backend.h"
+#include "kernels.h"
+
+struct dnnl; /* dnnl.c */
+
+struct cpu {
+  const struct kernels *k;
+  struct dnnl *dnnl; /* NULL: not in this build, or unusable */
+  bool dnnl_conv;    /* fp32 convolutions run there */
+  bool dnnl_bf16;    /* bf16 products run there */
+  void *scratch;     /* one buffer, grown to the largest need */
+  size_t scratch_bytes;
+  char text[128];
+};
+
+static inline struct cpu *cpu_of(const struct backend *b) { return b->state; }
+
+/* Scratch of the running call: n floats, 64-byte aligned, contents undefined, gone with the next call of a slot.
+   NULL and b->fault where there is no memory. Kept between calls: a steady step asks the system for nothing. */
+float *cpu_scratch(struct backend *b, int64_t n);
+static inline int64_t cpu_round(int64_t n) { return (n + 15) / 16 * 16; }
+
+enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
+
+/* --- products (gemm.c) -------------------------------------------------------------------------------------------------- */
+
+/* Pixels under the kernel: row m of A for tap t is the pixel that output pixel m sees there, or zeros. */
+struct geometry {
+  int64_t ih, iw, oh, ow; /* the picture that is read; the one that is written */
+  struct conv_shape s;
+  bool transposed; /* data gradient: "read" is the forward output */
+};
+
+/* out [m, n] = sum over taps of A_tap [m, k] B_tap [k, n] */
+struct product {
+  int64_t m, n, k;
+  int taps;
+  const float *a;           /* rows, k floats each */
+  const struct geometry *g; /* NULL: row m of A is a + m k */
+  const float *zeros;       /* k of them; used with g */
+  const float *b;           /* packed: see cpu_pack */
+  const int64_t *map;       /* output row of row m; NULL: m */
+  struct tile_out out;
+};
+
+void cpu_product(struct backend *b, const struct product *p);
+
+/* B of a product from plain weights: element [tap][k][n] is w[k sk + n sn + tap]. round: to bf16's values. */
+struct packing {
+  const float *w;
+  int64_t k, n, sk, sn;
+  int taps;
+  bool round;
+};
+
+int64_t cpu_pack_floats(const struct backend *b, const struct packing *p);
+void cpu_pack(struct backend *b, float *to, const struct packing *p);
+
+/* g [co, ci, taps] += alpha sum over rows of dy [rows, co] x_tap [rows, ci]; scratch: cpu_outer_floats */
+struct outer {
+  int64_t rows, co, ci;
+  int taps;
+  const struct tensor *x, *dy;
+  const struct geometry *g; /* NULL: x_tap is x */
+  float *out;
+  float alpha;
+};
+
+void cpu_outer(struct backend *b, const struct outer *o);
+
+/* --- helpers (linear.c) ---------------------------------------------------------------------------------------------------- */
+
+int64_t cpu_widen_floats(const struct tensor *x); /* scratch that cpu_widen wants */
+const float *cpu_widen(struct backend *b, float *to, const struct tensor *x);
+void cpu_bias_grad(struct backend *b, struct param *bias, const struct tensor *dy);
+
+/* --- slots ---------------------------------------------------------------------------------------------------------------- */
+
+void cpu_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta);
+void cpu_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta);
+void cpu_linear_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha);
+void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s);
+void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s);
+void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
+                 const struct conv_shape *s);
+void cpu_drop_pack(struct backend *b, struct param *p);
+
+#endif

@@ -1,0 +1,47 @@
+/* Inner loops of the cpu backend, written once (the *.inc files, GCC vector extensions) and compiled for several
+ * instruction sets (kernels_*.c); open() picks one table. None of them starts threads: the callers share out the work. */
+#ifndef PDMBOOTH_BACKEND_CPU_KERNELS_H
+#define PDMBOOTH_BACKEND_CPU_KERNELS_H
+
+#include <string.h>
+
+#include "backend/backend.h"
+
+/* The conversions of base/tensor.h, here for the compiler to inline. */
+static inline float wide(uint16_t x) {
+  uint32_t u = (uint32_t)x << 16;
+  float y;
+  memcpy(&y, &u, sizeof y);
+  return y;
+}
+static inline uint16_t narrow(float x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
+  return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+enum { KERNEL_MAX_MR = 8, KERNEL_MAX_NR = 32 };
+
+/* What happens to a block of products on its way to memory: c = alpha t + beta c + bias. */
+struct tile_out {
+  void *c;
+  enum dtype type; /* F32 or BF16 */
+  int64_t ldc;
+  float alpha, beta;
+  const float *bias; /* NULL: none */
+};
+
+struct kernels {
+  const char *name;
+  int mr, nr; /* rows and columns of a tile */
+
+  /* t [mr, nr] (+)= sum over k of a[row][k] * b[k, nr]; first: overwrite t */
+  void (*tile)(const float *const *a, int64_t k, const float *b, float *t, bool first);
+  /* Row r of t [rows, nr] goes to row map[r] (NULL: r) of o->c, columns col .. col + cols. */
+  void (*tile_store)(const struct tile_out *o, const float *t, int64_t rows, const int64_t *map, int64_t col, int cols);
+};
+
+extern const struct kernels kernels_sse2, kernels_avx2, kernels_avx512;
+
+#endif

@@ -1,0 +1,59 @@
+/* Linear layers on gemm.c. */
+#include "cpu.h"
+
+static bool trained(const struct param *p) { return p && p->g && !p->frozen; }
+
+/* Rows of x as floats: its own memory, or a copy at `to`. */
+const float *cpu_widen(struct backend *b, float *to, const struct tensor *x) {
+  if (x->type == DT_F32) return x->data;
+  struct tensor wide_x = *x;
+  wide_x.data = to;
+  wide_x.type = DT_F32;
+  b->op->cast(b, &wide_x, x);
+  return to;
+}
+
+int64_t cpu_widen_floats(const struct tensor *x) { return x->type == DT_F32 ? 0 : cpu_round(tensor_count(x)); }
+
+static void run(struct backend *b, struct tensor *y, const struct tensor *x, const struct packing *w, const float *bias, float alpha,
+                float beta) {
+  int64_t packed = cpu_round(cpu_pack_floats(b, w));
+  float *scratch = cpu_scratch(b, packed + cpu_widen_floats(x));
+  if (!scratch) return;
+  cpu_pack(b, scratch, w);
+  struct product p = {.m = tensor_rows(x), .n = w->n, .k = w->k, .taps = 1, .b = scratch};
+  p.a = cpu_widen(b, scratch + packed, x);
+  p.out = (struct tile_out){.c = y->data, .type = y->type, .ldc = w->n, .alpha = alpha, .beta = beta, .bias = bias};
+  cpu_product(b, &p);
+}
+
+void cpu_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta) {
+  int64_t k = tensor_last(x);
+  struct packing pack = {.w = w->w, .k = k, .n = tensor_last(y), .sk = 1, .sn = k, .taps = 1, .round = x->type == DT_BF16};
+  run(b, y, x, &pack, bias ? bias->w : NULL, alpha, beta);
+}
+
+void cpu_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta) {
+  int64_t n = tensor_last(dx);
+  struct packing pack = {.w = w->w, .k = tensor_last(dy), .n = n, .sk = n, .sn = 1, .taps = 1, .round = dy->type == DT_BF16};
+  run(b, dx, dy, &pack, NULL, alpha, beta);
+}
+
+/* bias->g += column sums of dy */
+void cpu_bias_grad(struct backend *b, struct param *bias, const struct tensor *dy) {
+  if (!trained(bias)) return;
+  int64_t c = tensor_last(dy);
+  float *sum = cpu_scratch(b, c);
+  if (!sum) return;
+  struct tensor rows = tensor_3d(dy->data, dy->type, 1, tensor_rows(dy), c), out = tensor_2d(sum, DT_F32, 1, c);
+  b->op->sum_rows(b, &out, &rows);
+  for (int64_t i = 0; i < c; i++) bias->g[i] += sum[i];
+}
+
+void cpu_linear_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha) {
+  cpu_bias_grad(b, bias, dy);
+  if (!trained(w)) return;
+  struct outer o = {.rows = tensor_rows(x), .co = tensor_last(dy), .ci = tensor_last(x), .taps = 1, .x = x, .dy = dy, .out = w->g};
+  o.alpha = alpha;
+  cpu_outer(b, &o);
+}
