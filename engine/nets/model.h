@@ -18,7 +18,7 @@ struct model {
   struct tokenizer *tokenizer;
   struct schedule schedule;
   bool trains_unet, trains_text; /* gradients exist */
-  char *hash;                    /* sha-256 over names and bytes of unet and text encoder weights as read (sampled for big files, see model_hash) */
+  char hash[65];                 /* sha-256 over names and bytes of the weights of all networks as read (pieces of big tensors) */
 };
 
 struct model_want {
@@ -34,6 +34,14 @@ void model_close(struct model *m);
 
 /* Reads one network's parameters by name, both dialects: text encoder with or without "text_model.", VAE attention old or new. */
 bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e);
+/* Presence, shape and dtype of every tensor, without converting any. network: for the message, e.g. "UNet". */
+bool model_check_params(const struct param_set *p, const struct st_set *files, const char *network, struct err *e);
+void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files); /* after model_check_params */
+/* Device memory for a set's weights (and for gradients of what is not frozen), bound to its params; given back by model_unbind. */
+bool model_bind(struct backend *b, struct param_set *p, struct err *e);
+void model_unbind(struct backend *b, struct param_set *p);
+/* Host copy of a set's weights, [p->count], freed by the caller. */
+float *model_weights(struct backend *b, const struct param_set *p, struct err *e);
 
 /* Writes a diffusers directory: unet/ and text_encoder/ with the given weights (host fp32 arrays in the flat layout of the param sets;
    NULL: copied from the source's files as they are), everything else copied from the source; model_index.json, configs with the

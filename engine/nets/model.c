@@ -1,0 +1,206 @@
+#include "nets/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- memory of parameters ----------------------------------------------------------------------------------------------- */
+
+bool model_bind(struct backend *b, struct param_set *p, struct err *e)
+{
+  size_t bytes = (size_t)p->count * sizeof(float);
+  float *w = b->op->alloc(b, bytes, e), *g = NULL;
+  if (!w) return false;
+  if (param_set_trained(p) > 0) {
+    g = b->op->alloc(b, bytes, e);
+    if (!g) {
+      b->op->release(b, w, bytes);
+      return false;
+    }
+  }
+  param_set_bind(p, w, g);
+  return true;
+}
+
+void model_unbind(struct backend *b, struct param_set *p)
+{
+  size_t bytes = (size_t)p->count * sizeof(float);
+  if (p->w) b->op->release(b, p->w, bytes);
+  if (p->g) b->op->release(b, p->g, bytes);
+  p->w = p->g = NULL;
+}
+
+float *model_weights(struct backend *b, const struct param_set *p, struct err *e)
+{
+  float *w = malloc((size_t)p->count * sizeof *w);
+  if (w) b->op->download(b, w, p->w, (size_t)p->count * sizeof *w);
+  else err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)p->count * 4e-9);
+  return w;
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------------------- */
+
+struct files {
+  struct st_set *unet, *text, *vae;
+};
+
+static struct json *config(const struct model *m, const char *relative, struct err *e) { return json_open(&m->source, relative, e); }
+
+static bool make_unet(struct model *m, struct err *e)
+{
+  struct unet_config k;
+  struct json *j = config(m, "unet/config.json", e);
+  if (j && unet_config_read(&k, j, e)) m->unet = unet_new(&k, e);
+  json_close(j);
+  return m->unet != NULL;
+}
+
+static bool make_text(struct model *m, struct err *e)
+{
+  struct clip_config k;
+  struct json *j = config(m, "text_encoder/config.json", e);
+  if (j && clip_config_read(&k, j, e)) m->text = clip_new(&k, e);
+  json_close(j);
+  return m->text != NULL;
+}
+
+static bool make_vae(struct model *m, struct err *e)
+{
+  struct vae_config k;
+  struct json *j = config(m, "vae/config.json", e);
+  if (j && vae_config_read(&k, j, e)) m->vae = vae_new(&k, e);
+  json_close(j);
+  return m->vae != NULL;
+}
+
+static bool make_schedule(struct model *m, struct err *e)
+{
+  struct json *j = config(m, "scheduler/scheduler_config.json", e);
+  bool ok = j && schedule_from_json(&m->schedule, j, e);
+  json_close(j);
+  return ok;
+}
+
+/* The parts must fit each other. */
+static bool fits(const struct model *m, struct err *e)
+{
+  const struct unet_config *u = unet_config(m->unet);
+  const struct clip_config *t = clip_config(m->text);
+  const struct vae_config *v = vae_config(m->vae);
+  if (u->cross_dim != t->width)
+    return err_set(e, ERR_INPUT, "%s: the UNet's cross_attention_dim is %d, but the text encoder's hidden_size is %d", m->source.root, u->cross_dim, t->width);
+  if (u->in_channels != v->latent_channels || u->out_channels != v->latent_channels)
+    return err_set(e, ERR_INPUT, "%s: the UNet takes %d channels and gives %d, the VAE has %d latent channels; inpainting and other special models cannot be trained", m->source.root,
+                   u->in_channels, u->out_channels, v->latent_channels);
+  if (tokenizer_vocabulary(m->tokenizer) > t->vocab)
+    return err_set(e, ERR_INPUT, "%s: the tokenizer has %d tokens, the text encoder's vocab_size is %d", m->source.root, tokenizer_vocabulary(m->tokenizer), t->vocab);
+  if (t->positions < 77) return err_set(e, ERR_INPUT, "%s: the text encoder has %d positions, prompts need 77", m->source.root, t->positions);
+  return true;
+}
+
+static bool open_files(const struct model *m, struct files *f, struct err *e)
+{
+  f->unet = st_set_open(&m->source, "unet", "diffusion_pytorch_model", e);
+  f->text = f->unet ? st_set_open(&m->source, "text_encoder", "model", e) : NULL;
+  f->vae = f->text ? st_set_open(&m->source, "vae", "diffusion_pytorch_model", e) : NULL;
+  return f->vae && model_check_params(unet_params(m->unet), f->unet, "UNet", e) && model_check_params(clip_params(m->text), f->text, "text encoder", e) &&
+         model_check_params(vae_params(m->vae), f->vae, "VAE", e);
+}
+
+static void hash(struct model *m, const struct files *f)
+{
+  struct sha256 s;
+  sha256_begin(&s);
+  model_hash_params(&s, unet_params(m->unet), f->unet);
+  model_hash_params(&s, clip_params(m->text), f->text);
+  model_hash_params(&s, vae_params(m->vae), f->vae);
+  sha256_end(&s, m->hash);
+}
+
+static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e)
+{
+  return model_bind(m->b, p, e) && model_load_params(m->b, p, files, network, e);
+}
+
+/* Adapters start as PEFT starts them: drawn on the host, then uploaded. */
+static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint32_t first, struct err *e)
+{
+  if (!model_bind(m->b, s->params, e)) return false;
+  size_t bytes = (size_t)s->params->count * sizeof(float);
+  float *w = calloc(1, bytes);
+  if (!w) return err_set(e, ERR_FIT, "out of memory for the adapters");
+  lora_init(s, w, seed, first);
+  m->b->op->upload(m->b, s->params->w, w, bytes);
+  free(w);
+  param_set_changed(s->params);
+  return true;
+}
+
+static bool adapt(struct model *m, const struct model_want *w, struct err *e)
+{
+  if (w->unet_lora && (!unet_attach_lora(m->unet, w->unet_lora, e) || !start_lora(m, unet_lora(m->unet), w->seed, 0, e))) return false;
+  if (w->text_lora && (!clip_attach_lora(m->text, w->text_lora, e) || !start_lora(m, clip_lora(m->text), w->seed, 1u << 16, e))) return false;
+  return true;
+}
+
+static bool load_all(struct model *m, const struct model_want *w, struct err *e)
+{
+  struct files f = { 0 };
+  bool ok = open_files(m, &f, e);
+  if (ok) {
+    hash(m, &f);
+    param_set_freeze(unet_params(m->unet), !w->train_unet);
+    param_set_freeze(clip_params(m->text), !w->train_text);
+    ok = load(m, unet_params(m->unet), f.unet, "UNet", e) && load(m, clip_params(m->text), f.text, "text encoder", e) &&
+         load(m, vae_params(m->vae), f.vae, "VAE", e) && adapt(m, w, e);
+  }
+  st_set_close(f.unet);
+  st_set_close(f.text);
+  st_set_close(f.vae);
+  return ok;
+}
+
+struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e)
+{
+  struct model *m = calloc(1, sizeof *m);
+  if (!m) {
+    err_set(e, ERR_FIT, "out of memory");
+    return NULL;
+  }
+  m->b = b;
+  m->source = *s;
+  m->trains_unet = w->train_unet || w->unet_lora;
+  m->trains_text = w->train_text || w->text_lora;
+  if (make_unet(m, e) && make_text(m, e) && make_vae(m, e) && make_schedule(m, e)) m->tokenizer = tokenizer_open(s, "tokenizer", e);
+  if (m->tokenizer && fits(m, e) && load_all(m, w, e)) return m;
+  model_close(m);
+  return NULL;
+}
+
+void model_close(struct model *m)
+{
+  if (!m) return;
+  struct lora_set *lora[2] = { m->unet ? unet_lora(m->unet) : NULL, m->text ? clip_lora(m->text) : NULL };
+  for (int i = 0; i < 2; i++)
+    if (lora[i]) model_unbind(m->b, lora[i]->params);
+  if (m->unet) model_unbind(m->b, unet_params(m->unet));
+  if (m->text) model_unbind(m->b, clip_params(m->text));
+  if (m->vae) model_unbind(m->b, vae_params(m->vae));
+  unet_delete(m->unet, m->b);
+  clip_delete(m->text, m->b);
+  vae_delete(m->vae, m->b);
+  tokenizer_close(m->tokenizer);
+  free(m);
+}
+
+struct tensor model_embed(struct ctx *c, struct model *m, const char *const *prompts, int n)
+{
+  enum { TOKENS = 77 };
+  struct tensor y = { 0 };
+  int32_t *ids = malloc((size_t)n * TOKENS * sizeof *ids);
+  bool ok = ids != NULL;
+  for (int i = 0; ok && i < n; i++) ok = tokenizer_prompt(m->tokenizer, prompts[i], ids + i * TOKENS, TOKENS, NULL) >= 0;
+  if (ok) y = clip_forward(c, m->text, ids, n, TOKENS, NULL);
+  else c->failed = !err_set(c->err, ERR_FIT, "out of memory");
+  free(ids);
+  return y;
+}
