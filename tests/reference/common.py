@@ -99,9 +99,9 @@ def pdm_layer_name(unet):
 class PdmTap:
     """Catches Q, the output of to_q before the split into heads, [n, tokens, channels], on every forward pass."""
 
-    def __init__(self, unet):
+    def __init__(self, unet, layer=None):
         self.q = None
-        layer = unet.get_submodule(pdm_layer_name(unet)).to_q
+        layer = unet.get_submodule(layer or pdm_layer_name(unet)).to_q
         self.handle = layer.register_forward_hook(self.catch)
 
     def catch(self, module, args, out):
