@@ -3,8 +3,6 @@
 
 #include "backend/ref/ref.h"
 
-enum { MAX_TAPS = 16 };
-
 /* A 1x1 convolution is a linear layer on the same memory. */
 static bool is_linear(const struct conv_shape *s) {
   return s->kh == 1 && s->kw == 1 && s->stride == 1 && !s->pad_top && !s->pad_left && !s->pad_bottom && !s->pad_right;
@@ -50,7 +48,7 @@ void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struc
     return;
   }
   int taps = s->kh * s->kw;
-  if (taps > MAX_TAPS) {
+  if (taps > CPU_MAX_TAPS) {
     ref_conv(b, y, x, w, bias, s);
     return;
   }
@@ -66,7 +64,7 @@ void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, 
     return;
   }
   int taps = s->kh * s->kw;
-  if (taps > MAX_TAPS) {
+  if (taps > CPU_MAX_TAPS) {
     ref_conv_dx(b, dx, dy, w, s);
     return;
   }
@@ -83,7 +81,7 @@ void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const s
     return;
   }
   int taps = s->kh * s->kw;
-  if (taps > MAX_TAPS) {
+  if (taps > CPU_MAX_TAPS) {
     ref_conv_dw(b, w, bias, x, dy, s);
     return;
   }

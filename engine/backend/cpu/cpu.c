@@ -21,13 +21,16 @@ static bool cpu_open(struct backend *b, struct err *e) {
   b->state = c;
   if (b->threads < 1) b->threads = 1;
   c->k = choose_kernels();
-  snprintf(c->text, sizeof c->text, "cpu: %s, %d thread%s", c->k->name, b->threads, b->threads == 1 ? "" : "s");
+  dnnl_open(b);
+  const char *lib = dnnl_name(b);
+  snprintf(c->text, sizeof c->text, "cpu: %s%s%s, %d thread%s", lib ? lib : "", lib ? ", " : "", c->k->name, b->threads, b->threads == 1 ? "" : "s");
   return true;
 }
 
 static void cpu_close(struct backend *b) {
   struct cpu *c = cpu_of(b);
   if (!c) return;
+  dnnl_close(b);
   ref_release(b, c->scratch, c->scratch_bytes);
   free(c);
   b->state = NULL;

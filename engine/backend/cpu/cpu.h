@@ -9,13 +9,11 @@
 #include "backend/backend.h"
 #include "kernels.h"
 
-struct dnnl; /* dnnl.c */
+struct dnnl; /* dnnl.c, or dnnl_none.c in a build without oneDNN */
 
 struct cpu {
   const struct kernels *k;
   struct dnnl *dnnl; /* NULL: not in this build, or unusable */
-  bool dnnl_conv;    /* fp32 convolutions run there */
-  bool dnnl_bf16;    /* bf16 products run there */
   void *scratch;     /* one buffer, grown to the largest need */
   size_t scratch_bytes;
   char text[128];
@@ -31,6 +29,8 @@ static inline int64_t cpu_round(int64_t n) { return (n + 15) / 16 * 16; }
 enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
 
 /* --- products (gemm.c) -------------------------------------------------------------------------------------------------- */
+
+enum { CPU_MAX_TAPS = 9 }; /* larger kernels are left to ref */
 
 /* Pixels under the kernel: row m of A for tap t is the pixel that output pixel m sees there, or zeros. */
 struct geometry {
@@ -81,6 +81,21 @@ void cpu_outer(struct backend *b, const struct outer *o);
 int64_t cpu_widen_floats(const struct tensor *x); /* scratch that cpu_widen wants */
 const float *cpu_widen(struct backend *b, float *to, const struct tensor *x);
 void cpu_bias_grad(struct backend *b, struct param *bias, const struct tensor *dy);
+
+/* --- oneDNN (dnnl.c) -------------------------------------------------------------------------------------------------------- */
+
+void dnnl_open(struct backend *b);
+void dnnl_close(struct backend *b);
+const char *dnnl_name(const struct backend *b); /* "oneDNN 2.6.3", NULL: not there */
+/* Row-major c [m, n] = alpha op(a) op(b) + beta c; ta: a is [k, m], tb: b is [n, k]. */
+struct gemm {
+  bool ta, tb;
+  int64_t m, n, k;
+  const float *a, *b;
+  float alpha, beta;
+  float *c;
+};
+void dnnl_gemm(struct backend *b, const struct gemm *g); /* only where dnnl is there */
 
 /* --- slots ---------------------------------------------------------------------------------------------------------------- */
 

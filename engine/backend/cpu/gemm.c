@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BLOCK_ROWS = 192, CHUNK_K = 384, OUTER_ROWS = 96, OUTER_K = 256, MAX_TAPS = 16, PACK_K = 32 };
+enum { BLOCK_ROWS = 192, CHUNK_K = 384, OUTER_ROWS = 192, OUTER_K = 256, MAX_TAPS = CPU_MAX_TAPS, PACK_K = 32 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -91,6 +91,11 @@ void cpu_product(struct backend *b, const struct product *p) {
     for (int64_t m = 0; m < blocks; m++) block(k, p, m * BLOCK_ROWS, g * size, least(size, panels - g * size));
 }
 
+/* nr is a multiple of 8: the compiler makes vector moves of this. */
+static inline void copy_row(float *to, const float *from, int nr) {
+  for (int j = 0; j < nr; j += 8) memcpy(to + j, from + j, 8 * sizeof *to);
+}
+
 /* --- packing ---------------------------------------------------------------------------------------------------------------- */
 
 int64_t cpu_pack_floats(const struct backend *b, const struct packing *p) {
@@ -98,22 +103,41 @@ int64_t cpu_pack_floats(const struct backend *b, const struct packing *p) {
   return ceil_div(p->n, nr) * nr * p->k * p->taps;
 }
 
-/* Rows [k0, k1) of one panel; columns and taps innermost where they are contiguous in w. */
-static void pack_rows(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
+/* Columns far apart in w, taps and k close together: a small transposed copy first, so that no line is visited twice in
+   a place that others crowd out of the cache. */
+static void pack_columns(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
+  float local[PACK_K * MAX_TAPS * KERNEL_MAX_NR];
+  int64_t cols = least(nr, p->n - n0), plane = p->k * nr, run = (k1 - k0) * p->taps;
+  const float *w = p->w + n0 * p->sn + k0 * p->sk;
+  for (int64_t n = 0; n < nr; n++, w += p->sn)
+    for (int64_t i = 0; i < run; i++) local[i * nr + n] = n < cols ? w[i] : 0;
+  for (int64_t i = 0; i < run; i++) copy_row(to + i % p->taps * plane + (k0 + i / p->taps) * nr, local + i * nr, nr);
+}
+
+/* Columns close together in w, taps interleaved. */
+static void pack_lines(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
   int64_t cols = least(nr, p->n - n0), plane = p->k * nr;
-  const float *w = p->w + n0 * p->sn;
-  if (cols < nr)
-    for (int tap = 0; tap < p->taps; tap++) memset(to + tap * plane + k0 * nr, 0, (size_t)((k1 - k0) * nr) * sizeof *to);
-  if (p->sn == 1) {
-    for (int64_t k = k0; k < k1; k++) memcpy(to + k * nr, w + k * p->sk, (size_t)cols * sizeof *to);
-  } else if (p->taps == 1) {
-    for (int64_t n = 0; n < cols; n++)
-      for (int64_t k = k0; k < k1; k++) to[k * nr + n] = w[k * p->sk + n * p->sn];
-  } else {
-    for (int64_t n = 0; n < cols; n++)
-      for (int64_t k = k0; k < k1; k++)
-        for (int tap = 0; tap < p->taps; tap++) to[tap * plane + k * nr + n] = w[k * p->sk + n * p->sn + tap];
-  }
+  if (cols < nr && p->sn == 1) memset(to + k0 * nr, 0, (size_t)((k1 - k0) * nr) * sizeof *to);
+  for (int64_t k = k0; k < k1; k++)
+    for (int tap = 0; tap < p->taps; tap++) {
+      const float *w = p->w + n0 * p->sn + k * p->sk + tap;
+      float line[KERNEL_MAX_NR] = {0};
+      if (p->sn == 1) {
+        memcpy(to + tap * plane + k * nr, w, (size_t)cols * sizeof *w);
+        continue;
+      }
+      for (int64_t n = 0; n < cols; n++) line[n] = w[n * p->sn];
+      copy_row(to + tap * plane + k * nr, line, nr);
+    }
+}
+
+/* Rows [k0, k1) of one panel. */
+static void pack_rows(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
+  int64_t plane = p->k * nr;
+  if (p->sk == p->taps)
+    pack_columns(p, nr, to, n0, k0, k1);
+  else
+    pack_lines(p, nr, to, n0, k0, k1);
   for (int tap = 0; p->round && tap < p->taps; tap++)
     for (int64_t i = k0 * nr; i < k1 * nr; i++) to[tap * plane + i] = wide(narrow(to[tap * plane + i]));
 }
@@ -129,63 +153,90 @@ void cpu_pack(struct backend *b, float *to, const struct packing *p) {
 
 /* --- weight gradients ---------------------------------------------------------------------------------------------------------- */
 
-static float element(const struct tensor *t, int64_t i) {
-  return t->type == DT_BF16 ? wide(((const uint16_t *)t->data)[i]) : ((const float *)t->data)[i];
-}
-
-/* to [co, rows] = dy^T, in squares that fit the first-level cache */
-static void transpose(struct backend *b, float *to, const struct tensor *dy, int64_t rows, int64_t co) {
+/* to [co, ld] = dy^T, in squares that fit the first-level cache */
+static void transpose(struct backend *b, float *to, int64_t ld, const struct tensor *dy, int64_t rows, int64_t co) {
   enum { SQUARE = 32 };
+  const float *f = dy->data;
+  const uint16_t *h = dy->data;
 #pragma omp parallel for collapse(2) num_threads(rows * co < CPU_SERIAL ? 1 : b->threads)
   for (int64_t c0 = 0; c0 < co; c0 += SQUARE)
     for (int64_t r0 = 0; r0 < rows; r0 += SQUARE)
-      for (int64_t c = c0; c < least(c0 + SQUARE, co); c++)
-        for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++) to[c * rows + r] = element(dy, r * co + c);
+      for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++)
+        for (int64_t c = c0; c < least(c0 + SQUARE, co); c++) to[c * ld + r] = dy->type == DT_F32 ? f[r * co + c] : wide(h[r * co + c]);
 }
 
-/* panel [count, nr] = columns [n0, n0 + cols) of x_tap's rows from `first` on */
-static void gather(const struct outer *o, int nr, float *panel, int tap, int64_t first, int64_t count, int64_t n0) {
+/* panel [count, nr] = columns [n0, n0 + cols) of the rows of x that `rows` names */
+static void gather(const struct outer *o, int nr, float *panel, const int32_t *rows, int64_t count, int64_t n0) {
   int64_t cols = least(nr, o->ci - n0);
   for (int64_t i = 0; i < count; i++, panel += nr) {
-    int64_t row = o->g ? source_pixel(o->g, first + i, tap) : first + i;
-    if (row < 0 || cols < nr) memset(panel, 0, (size_t)nr * sizeof *panel);
-    if (row < 0) continue;
-    if (o->x->type == DT_F32)
-      memcpy(panel, (const float *)o->x->data + row * o->ci + n0, (size_t)cols * sizeof *panel);
+    int64_t at = (int64_t)rows[i] * o->ci + n0;
+    if (rows[i] < 0 || cols < nr) memset(panel, 0, (size_t)nr * sizeof *panel);
+    if (rows[i] < 0) continue;
+    if (o->x->type == DT_F32 && cols == nr)
+      copy_row(panel, (const float *)o->x->data + at, nr);
+    else if (o->x->type == DT_F32)
+      memcpy(panel, (const float *)o->x->data + at, (size_t)cols * sizeof *panel);
     else
-      for (int64_t j = 0; j < cols; j++) panel[j] = element(o->x, row * o->ci + n0 + j);
+      for (int64_t j = 0; j < cols; j++) panel[j] = wide(((const uint16_t *)o->x->data)[at + j]);
   }
 }
 
-/* Rows [m0, m0 + count) of the gradient, one panel of columns, all taps: so each line of it is visited once. */
-static void outer_block(const struct kernels *k, const struct outer *o, const float *dyt, int64_t m0, int64_t n0) {
+/* What cpu_outer's pieces share. */
+struct outer_work {
+  const struct kernels *k;
+  const struct outer *o;
+  const float *dyt;    /* [co, ld] */
+  int64_t ld;          /* not a power of two: rows would fall on the same lines of the cache */
+  const int32_t *rows; /* [taps, rows] row of x, -1: zeros */
+};
+
+static void add_gradient(const struct outer *o, int nr, float (*t)[OUTER_ROWS * KERNEL_MAX_NR], int64_t m0, int64_t n0) {
+  int64_t count = least(OUTER_ROWS, o->co - m0), cols = least(nr, o->ci - n0);
+  for (int64_t r = 0; r < count; r++) {
+    float *g = o->out + ((m0 + r) * o->ci + n0) * o->taps;
+    for (int64_t j = 0; j < cols; j++)
+      for (int tap = 0; tap < o->taps; tap++) *g++ += o->alpha * t[tap][r * nr + j];
+  }
+}
+
+/* Rows from m0 of the gradient, one panel of columns, all taps: so each line of it is visited once. */
+static void outer_block(const struct outer_work *w, int64_t m0, int64_t n0) {
   float panel[OUTER_K * KERNEL_MAX_NR] __attribute__((aligned(64)));
   float t[MAX_TAPS][OUTER_ROWS * KERNEL_MAX_NR] __attribute__((aligned(64)));
-  int64_t count = least(OUTER_ROWS, o->co - m0), cols = least(k->nr, o->ci - n0);
+  const struct outer *o = w->o;
+  const struct kernels *k = w->k;
+  int64_t count = least(OUTER_ROWS, o->co - m0);
   for (int64_t k0 = 0; k0 < o->rows; k0 += OUTER_K)
     for (int tap = 0; tap < o->taps; tap++) {
       int64_t depth = least(OUTER_K, o->rows - k0);
-      gather(o, k->nr, panel, tap, k0, depth, n0);
+      gather(o, k->nr, panel, w->rows + tap * o->rows + k0, depth, n0);
       for (int64_t r = 0; r < count; r += k->mr) {
         const float *a[KERNEL_MAX_MR];
-        for (int i = 0; i < k->mr; i++) a[i] = dyt + (m0 + least(r + i, count - 1)) * o->rows + k0;
+        for (int i = 0; i < k->mr; i++) a[i] = w->dyt + (m0 + least(r + i, count - 1)) * w->ld + k0;
         k->tile(a, depth, panel, t[tap] + r * k->nr, k0 == 0);
       }
     }
-  for (int64_t r = 0; r < count; r++)
-    for (int64_t j = 0; j < cols; j++)
-      for (int tap = 0; tap < o->taps; tap++)
-        o->out[((m0 + r) * o->ci + n0 + j) * o->taps + tap] += o->alpha * t[tap][r * k->nr + j];
+  add_gradient(o, k->nr, t, m0, n0);
+}
+
+static void list_rows(struct backend *b, int32_t *rows, const struct outer *o) {
+#pragma omp parallel for num_threads(o->rows * o->taps < CPU_SERIAL ? 1 : b->threads)
+  for (int tap = 0; tap < o->taps; tap++)
+    for (int64_t i = 0; i < o->rows; i++) rows[tap * o->rows + i] = (int32_t)(o->g ? source_pixel(o->g, i, tap) : i);
 }
 
 void cpu_outer(struct backend *b, const struct outer *o) {
-  const struct kernels *k = cpu_of(b)->k;
-  float *dyt = cpu_scratch(b, o->rows * o->co);
+  struct outer_work w = {.k = cpu_of(b)->k, .o = o, .ld = cpu_round(o->rows) + 16};
+  float *dyt = cpu_scratch(b, w.ld * o->co + o->rows * o->taps);
   if (!dyt) return;
-  transpose(b, dyt, o->dy, o->rows, o->co);
-  int64_t blocks = ceil_div(o->co, OUTER_ROWS), panels = ceil_div(o->ci, k->nr);
+  int32_t *rows = (int32_t *)(dyt + w.ld * o->co);
+  transpose(b, dyt, w.ld, o->dy, o->rows, o->co);
+  list_rows(b, rows, o);
+  w.dyt = dyt;
+  w.rows = rows;
+  int64_t blocks = ceil_div(o->co, OUTER_ROWS), panels = ceil_div(o->ci, w.k->nr);
   int threads = o->rows * o->co * o->ci * o->taps < CPU_SERIAL * 8 ? 1 : b->threads;
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
   for (int64_t n = 0; n < panels; n++)
-    for (int64_t m = 0; m < blocks; m++) outer_block(k, o, dyt, m * OUTER_ROWS, n * k->nr);
+    for (int64_t m = 0; m < blocks; m++) outer_block(&w, m * OUTER_ROWS, n * w.k->nr);
 }

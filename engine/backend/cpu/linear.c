@@ -15,8 +15,35 @@ const float *cpu_widen(struct backend *b, float *to, const struct tensor *x) {
 
 int64_t cpu_widen_floats(const struct tensor *x) { return x->type == DT_F32 ? 0 : cpu_round(tensor_count(x)); }
 
+/* y = beta y + bias, so that a product can be added to it */
+static void prepare(struct backend *b, struct tensor *y, const float *bias, float beta) {
+  int64_t m = tensor_rows(y), n = tensor_last(y);
+#pragma omp parallel for num_threads(m * n < CPU_SERIAL ? 1 : b->threads)
+  for (int64_t r = 0; r < m; r++) {
+    float *row = (float *)y->data + r * n;
+    for (int64_t i = 0; i < n; i++) row[i] = bias[i] + (beta != 0 ? beta * row[i] : 0);
+  }
+}
+
+/* y = alpha x op(w) + bias + beta y in oneDNN, fp32 */
+static void run_dnnl(struct backend *b, struct tensor *y, const struct tensor *x, const struct packing *w, const float *bias, float alpha,
+                     float beta) {
+  struct gemm g = {.m = tensor_rows(x), .n = w->n, .k = w->k, .a = x->data, .b = w->w, .c = y->data, .alpha = alpha, .beta = beta};
+  g.tb = w->sn != 1;
+  if (bias) {
+    prepare(b, y, bias, beta);
+    g.beta = 1;
+  }
+  dnnl_gemm(b, &g);
+}
+
 static void run(struct backend *b, struct tensor *y, const struct tensor *x, const struct packing *w, const float *bias, float alpha,
                 float beta) {
+  /* oneDNN packs nothing that few rows would use once, but adds a bias in a pass of its own */
+  if (cpu_of(b)->dnnl && x->type == DT_F32 && (!bias || tensor_rows(x) < 1024)) {
+    run_dnnl(b, y, x, w, bias, alpha, beta);
+    return;
+  }
   int64_t packed = cpu_round(cpu_pack_floats(b, w));
   float *scratch = cpu_scratch(b, packed + cpu_widen_floats(x));
   if (!scratch) return;
@@ -50,9 +77,22 @@ void cpu_bias_grad(struct backend *b, struct param *bias, const struct tensor *d
   for (int64_t i = 0; i < c; i++) bias->g[i] += sum[i];
 }
 
+static void dw_dnnl(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy, float alpha) {
+  float *scratch = cpu_scratch(b, cpu_widen_floats(x) + cpu_widen_floats(dy) + 16);
+  if (!scratch) return;
+  struct gemm g = {.ta = true, .m = tensor_last(dy), .n = tensor_last(x), .k = tensor_rows(x), .alpha = alpha, .beta = 1, .c = w->g};
+  g.b = cpu_widen(b, scratch, x);
+  g.a = cpu_widen(b, scratch + cpu_widen_floats(x), dy);
+  dnnl_gemm(b, &g);
+}
+
 void cpu_linear_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha) {
   cpu_bias_grad(b, bias, dy);
   if (!trained(w)) return;
+  if (cpu_of(b)->dnnl) {
+    dw_dnnl(b, w, x, dy, alpha);
+    return;
+  }
   struct outer o = {.rows = tensor_rows(x), .co = tensor_last(dy), .ci = tensor_last(x), .taps = 1, .x = x, .dy = dy, .out = w->g};
   o.alpha = alpha;
   cpu_outer(b, &o);
