@@ -8,7 +8,7 @@
 
 enum { LINE_LIMIT = 16384, FILE_LIMIT = 16 << 20 };
 
-/* Debian's inih can be told at run time to take longer lines than 200 bytes; one that cannot lacks these, and long lines are then refused. */
+/* Debian's inih can be told at run time to take lines of more than 200 bytes; where it cannot, these are absent and long lines refused. */
 #pragma weak ini_use_stack
 #pragma weak ini_max_line
 #pragma weak ini_initial_alloc

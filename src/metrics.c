@@ -1,0 +1,102 @@
+/* metrics.csv: one row a step, appended and flushed; and read again when a run goes on. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rundir.h"
+
+static const char header[] = "step,instance,prior,pdm,total,lr,grad_norm,seconds,probe\n";
+enum { COLUMNS = 8 };
+
+static bool keep_row(struct rundir *r, const struct metrics *m) {
+  if (r->n_rows == r->cap_rows) {
+    int cap = r->cap_rows ? r->cap_rows * 2 : 1024;
+    struct metrics *more = realloc(r->rows, (size_t)cap * sizeof *more);
+    if (!more) return false;
+    r->rows = more;
+    r->cap_rows = cap;
+  }
+  r->rows[r->n_rows++] = *m;
+  return true;
+}
+
+static void put_row(FILE *f, const struct metrics *m) {
+  const double v[COLUMNS] = {m->instance, m->prior, m->pdm, m->total, m->lr, m->grad_norm, m->seconds, m->probe};
+  fprintf(f, "%d", m->step);
+  for (int i = 0; i < COLUMNS; i++) {
+    if (isfinite(v[i])) {
+      fprintf(f, ",%.9g", v[i]);
+    } else {
+      fputs(isnan(v[i]) ? "," : ",inf", f);
+    }
+  }
+  fputc('\n', f);
+}
+
+static bool parse_row(const char *line, struct metrics *m) {
+  double v[COLUMNS];
+  char *end;
+  long step = strtol(line, &end, 10);
+  if (end == line) return false;
+  for (int i = 0; i < COLUMNS; i++) {
+    if (*end != ',') return false;
+    const char *cell = end + 1;
+    v[i] = strtod(cell, &end);
+    if (end == cell) v[i] = NAN;
+  }
+  if (*end != '\n') return false;
+  *m = (struct metrics){.step = (int)step,
+                        .instance = v[0],
+                        .prior = v[1],
+                        .pdm = v[2],
+                        .total = v[3],
+                        .lr = v[4],
+                        .grad_norm = v[5],
+                        .seconds = v[6],
+                        .probe = v[7]};
+  return true;
+}
+
+bool metrics_load(struct rundir *r, const char *path, struct err *e) {
+  char line[512];
+  struct metrics m;
+  FILE *f = fopen(path, "r");
+  if (!f) return errno == ENOENT || err_set_errno(e, ERR_INPUT, "cannot read %s", path);
+  bool ok = true;
+  while (ok && fgets(line, sizeof line, f)) ok = !parse_row(line, &m) || keep_row(r, &m);
+  fclose(f);
+  return ok || err_set(e, ERR_FAILED, "out of memory");
+}
+
+/* The file anew with the rows before step: what a stopped run measured after its last checkpoint is measured again. */
+static bool rewrite(struct rundir *r, const char *path, int step, struct err *e) {
+  char *text = NULL;
+  size_t n = 0;
+  FILE *f = open_memstream(&text, &n);
+  if (!f) return err_set(e, ERR_FAILED, "out of memory");
+  fputs(header, f);
+  int kept = 0;
+  for (int i = 0; i < r->n_rows; i++) {
+    if (r->rows[i].step >= step) continue;
+    r->rows[kept++] = r->rows[i];
+    put_row(f, &r->rows[i]);
+  }
+  r->n_rows = kept;
+  bool ok = !fclose(f) && write_file(path, text, n, e);
+  free(text);
+  return ok;
+}
+
+bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e) {
+  char path[4096];
+  text_put(path, sizeof path, "%s/metrics.csv", r->path);
+  if (!r->csv) {
+    if (!rewrite(r, path, m->step, e)) return false;
+    r->csv = fopen(path, "a");
+    if (!r->csv) return err_set_errno(e, ERR_FAILED, "cannot write %s", path);
+  }
+  put_row(r->csv, m);
+  if (fflush(r->csv) || ferror(r->csv)) return err_set_errno(e, ERR_FAILED, "cannot write %s", path);
+  return keep_row(r, m) || err_set(e, ERR_FAILED, "out of memory");
+}

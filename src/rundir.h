@@ -1,0 +1,47 @@
+/* The run directory: everything that a run leaves, and all that anybody looking at it later needs.
+ *
+ * profile.ini (frozen: every key), info.json (versions, machine, hashes of photographs and model), metrics.csv, log.txt,
+ * samples/step-NNNNNN/P-K.png and samples/step-NNNNNN.png (a sheet), curves.png, summary.json; the engine adds checkpoints/.
+ * metrics.csv and log.txt are appended to and flushed line by line; everything else is written to a temporary name and renamed. */
+#ifndef PDMBOOTH_SRC_RUNDIR_H
+#define PDMBOOTH_SRC_RUNDIR_H
+
+#include <stdio.h>
+
+#include "profile.h"
+
+struct run_row; /* one sample picture that was written */
+
+struct rundir {
+  char path[3500]; /* absolute, or as given */
+  bool resumed;    /* there was a run to go on with */
+  const struct profile *profile;
+  FILE *log, *csv;
+  struct metrics *rows; /* all of metrics.csv, owned */
+  int n_rows, cap_rows;
+  struct run_row *samples;
+  int n_samples, cap_samples;
+  int sample_step;       /* step of the samples collected so far, -1: none */
+  char last_sheet[4000]; /* the newest sheet of samples, "" when there is none */
+};
+
+/* Makes or finds the directory. dir: exactly this one; NULL: runs/<subject>/<date-time>-<profile> below the current directory. resume: goes on with
+   the run in dir, or with the newest run of that profile; where there is none, or it is done, begins. ERR_USAGE: dir already holds a run and resume is
+   not asked for; ERR_INPUT: it cannot be written. */
+bool rundir_open(struct rundir *r, const struct profile *p, const struct embedded_file *embedded, const char *dir, bool resume,
+                 struct err *e);
+void rundir_close(struct rundir *r);
+
+void rundir_log(struct rundir *r, enum log_level level, const char *text);
+bool metrics_load(struct rundir *r, const char *path, struct err *e); /* what an earlier run measured; no file: nothing */
+bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e);
+bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e);
+bool rundir_sheet(struct rundir *r, struct err *e);  /* of the samples collected since the last one; nothing to do is fine */
+bool rundir_curves(struct rundir *r, struct err *e); /* curves.png */
+bool rundir_summary(struct rundir *r, const char *json, struct err *e);
+
+/* PNG text of a sample, in out [at least 8]: AUTOMATIC1111's "parameters" and each fact by its own key. Strings are owned by s. Returns how many. */
+int sample_texts(const struct sample_event *s, const struct image *im, struct strings *owner, struct png_text *out);
+enum { SAMPLE_TEXTS = 10 };
+
+#endif
