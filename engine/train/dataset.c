@@ -1,0 +1,220 @@
+/* Photographs (dataset.h). The reference resizes photographs bilinearly, masks bicubically (both antialiased, 8 bits);
+ * any value of a mask above zero is inside. */
+#include "train/dataset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "train/mask.h"
+
+void cover_size(int w, int h, int width, int height, int *out_w, int *out_h) {
+  if ((int64_t)width * h >= (int64_t)height * w) {
+    *out_w = width;
+    *out_h = (int)((int64_t)width * h / w);
+  } else {
+    *out_h = height;
+    *out_w = (int)((int64_t)height * w / h);
+  }
+}
+
+int center_offset(int size, int crop) {
+  int d = size - crop;
+  return d % 2 == 0 ? d / 2 : d / 2 + (d / 2) % 2; /* a half goes to the even neighbour, as Python's round */
+}
+
+void crop_pixels(const struct image *im, int x, int y, int w, int h, bool flip, float *out) {
+  for (int r = 0; r < h; r++)
+    for (int c = 0; c < w; c++) {
+      const unsigned char *px = im->px + ((int64_t)(y + r) * im->w + x + (flip ? w - 1 - c : c)) * im->channels;
+      for (int k = 0; k < 3; k++) *out++ = ((float)px[k] / 255.0f - 0.5f) / 0.5f;
+    }
+}
+
+void photograph_center(const struct dataset *d, const struct photograph *p, int *x, int *y) {
+  *x = center_offset(p->rgb.w, d->width);
+  *y = center_offset(p->rgb.h, d->height);
+}
+
+int photograph_mask(const struct dataset *d, const struct photograph *p, int x, int y, bool flip, int gw, int gh, float *out) {
+  if (!p->mask.px) {
+    for (int i = 0; i < gw * gh; i++) out[i] = 1;
+    return gw * gh;
+  }
+  return mask_to_grid(&p->mask, x, y, d->width, d->height, flip, gw, gh, out);
+}
+
+static void open_source(struct source *s, const struct embedded_file *embedded, const char *path) {
+  char prefix[512];
+  if (embedded && strncmp(path, "embedded:", 9) == 0) {
+    snprintf(prefix, sizeof prefix, "demo-subject/%s", path + 9);
+    source_embedded(s, embedded, prefix);
+  } else {
+    source_dir(s, path);
+  }
+}
+
+static bool is_photograph(const char *name) {
+  static const char *const end[] = {".png", ".jpg", ".jpeg", ".webp"};
+  size_t n = strlen(name);
+  for (size_t i = 0; i < sizeof end / sizeof *end; i++) {
+    size_t k = strlen(end[i]);
+    if (name[0] != '.' && n > k && strcasecmp(name + n - k, end[i]) == 0) return true;
+  }
+  return false;
+}
+
+/* Is name one of the comma-separated names (spaces around them do not count)? */
+static bool in_list(const char *list, const char *name) {
+  size_t n = strlen(name);
+  for (const char *p = list; *p;) {
+    p += strspn(p, ", ");
+    size_t k = strcspn(p, ",");
+    size_t word = k;
+    while (word > 0 && p[word - 1] == ' ') word--;
+    if (word == n && strncmp(p, name, n) == 0) return true;
+    p += k;
+  }
+  return false;
+}
+
+/* Resizes *im in place. */
+static bool resize_to(struct image *im, int w, int h, enum image_filter f, const char *name, struct err *e) {
+  if (im->w == w && im->h == h) return true;
+  struct image out = {0};
+  if (!image_resize(im, w, h, f, &out, e)) return err_set(e, ERR_INPUT, "%s: cannot be resized to %dx%d", name, w, h);
+  image_release(im);
+  *im = out;
+  return true;
+}
+
+/* NAME.EXT.png, then NAME.png; relative: the place that a missing mask is reported under. */
+static bool find_mask(const struct source *s, const char *dir, const char *name, char *relative, size_t n) {
+  snprintf(relative, n, "%s%s.png", dir, name);
+  if (source_has(s, relative)) return true;
+  snprintf(relative, n, "%s%.*s.png", dir, (int)(strrchr(name, '.') - name), name);
+  return source_has(s, relative);
+}
+
+/* Rounded sizes of one aspect differ by less than one pixel of either side. */
+static bool same_aspect(int w, int h, int mw, int mh) {
+  int64_t d = (int64_t)mw * h - (int64_t)mh * w;
+  return llabs(d) <= (w > h ? w : h);
+}
+
+struct reading {
+  const struct dataset_want *want;
+  struct source photographs, masks;
+  const char *mask_prefix; /* inside masks: "masks/" or "" */
+};
+
+static bool read_mask(const struct reading *r, struct photograph *p, int w, int h, struct err *e) {
+  char relative[600], path[4600];
+  struct blob b;
+  bool found = find_mask(&r->masks, r->mask_prefix, p->name, relative, sizeof relative);
+  source_name(&r->masks, relative, path, sizeof path);
+  if (!found)
+    return err_set(e, ERR_INPUT, "%s: the mask of photograph %s is missing; give one, or switch mask_dm and mask_pdm off", path, p->name);
+  if (!source_open(&r->masks, relative, &b, e)) return false;
+  bool ok = image_decode_mask(&b, path, &p->mask, e);
+  blob_close(&b);
+  if (!ok) return false;
+  if (!same_aspect(w, h, p->mask.w, p->mask.h))
+    return err_set(e, ERR_INPUT, "%s: a mask of %dx%d has another aspect than its photograph %s of %dx%d", path, p->mask.w, p->mask.h,
+                   p->name, w, h);
+  if (!resize_to(&p->mask, p->rgb.w, p->rgb.h, FILTER_BICUBIC, path, e)) return false;
+  mask_binarise(&p->mask);
+  return true;
+}
+
+static void hash_center(const struct dataset *d, struct photograph *p) {
+  struct sha256 s;
+  int x, y, size[2] = {d->width, d->height};
+  photograph_center(d, p, &x, &y);
+  sha256_begin(&s);
+  sha256_add(&s, size, sizeof size);
+  for (int r = 0; r < d->height; r++) sha256_add(&s, p->rgb.px + ((int64_t)(y + r) * p->rgb.w + x) * 3, (size_t)d->width * 3);
+  sha256_end(&s, p->hash);
+}
+
+static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, bool mask, struct err *e) {
+  char path[4600];
+  struct blob b;
+  int w, h;
+  source_name(&r->photographs, p->name, path, sizeof path);
+  if (!source_open(&r->photographs, p->name, &b, e)) return false;
+  bool ok = image_decode(&b, path, &p->rgb, e);
+  blob_close(&b);
+  if (!ok) return false;
+  int was_w = p->rgb.w, was_h = p->rgb.h;
+  cover_size(was_w, was_h, d->width, d->height, &w, &h);
+  if ((int64_t)w * h > (int64_t)1 << 28)
+    return err_set(e, ERR_INPUT, "%s: a picture of %dx%d is too narrow to be cropped to %dx%d", path, was_w, was_h, d->width, d->height);
+  if (!resize_to(&p->rgb, w, h, FILTER_BILINEAR, path, e)) return false;
+  hash_center(d, p);
+  return !mask || read_mask(r, p, was_w, was_h, e);
+}
+
+/* Counts first (photograph NULL), then fills in the names: those in training first, held-out ones after them. */
+static void list_names(const struct reading *r, struct dataset *d) {
+  char name[sizeof d->photograph->name];
+  int in = 0, out = 0;
+  for (int i = 0; source_list(&r->photographs, "", i, name, sizeof name); i++) {
+    if (!is_photograph(name)) continue;
+    bool held = in_list(r->want->hold_out ? r->want->hold_out : "", name);
+    if (d->photograph) snprintf(d->photograph[held ? d->photographs + out : in].name, sizeof name, "%s", name);
+    out += held;
+    in += !held;
+  }
+  d->photographs = in;
+  d->held_out = out;
+}
+
+/* Every name in hold_out must be a photograph: a typing error would put it into training. */
+static bool check_held_out(const struct dataset *d, const struct dataset_want *w, struct err *e) {
+  for (const char *p = w->hold_out ? w->hold_out : ""; *p;) {
+    p += strspn(p, ", ");
+    size_t k = strcspn(p, ","), word = k;
+    while (word > 0 && p[word - 1] == ' ') word--;
+    bool found = word == 0;
+    for (int i = 0; i < d->held_out; i++)
+      found |= strlen(d->photograph[d->photographs + i].name) == word && strncmp(d->photograph[d->photographs + i].name, p, word) == 0;
+    if (!found) return err_set(e, ERR_INPUT, "%s: no photograph %.*s, which hold_out names", w->images, (int)word, p);
+    p += k;
+  }
+  return true;
+}
+
+bool dataset_open(struct dataset *d, const struct embedded_file *embedded, const struct dataset_want *w, struct err *e) {
+  *d = (struct dataset){.width = w->width, .height = w->height};
+  struct reading r = {.want = w};
+  bool own = w->mask_dir && *w->mask_dir;
+  open_source(&r.photographs, embedded, w->images);
+  open_source(&r.masks, embedded, own ? w->mask_dir : w->images);
+  r.mask_prefix = own ? "" : "masks/";
+  list_names(&r, d);
+  if (d->photographs == 0)
+    return err_set(e, ERR_INPUT, "%s: no photographs here%s (png, jpg, jpeg or webp)", w->images, d->held_out ? " but those held out" : "");
+  d->photograph = calloc((size_t)(d->photographs + d->held_out), sizeof *d->photograph);
+  if (!d->photograph) return err_set(e, ERR_FAILED, "out of memory for %d photographs", d->photographs);
+  list_names(&r, d);
+  bool ok = check_held_out(d, w, e);
+  for (int i = 0; ok && i < d->photographs + d->held_out; i++)
+    ok = read_photograph(&r, d, d->photograph + i, w->masks && i < d->photographs, e);
+  if (!ok) dataset_close(d);
+  return ok;
+}
+
+void dataset_close(struct dataset *d) {
+  for (int i = 0; d->photograph && i < d->photographs + d->held_out; i++) {
+    struct photograph *p = d->photograph + i;
+    image_release(&p->rgb);
+    image_release(&p->mask);
+    free(p->moments[0]);
+    free(p->moments[1]);
+  }
+  free(d->photograph);
+  *d = (struct dataset){0};
+}

@@ -1,0 +1,395 @@
+/* Q* of the pairs that training asks for (pdm.h): one pass up to the layer for each, from the trajectory's latents. */
+#include "train/pdm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "train/encode.h"
+#include "train/picture.h"
+#include "train/trajectory.h"
+
+enum { PAIRS_A_FILE = 64 };
+
+struct pdm_targets {
+  int tokens, channels;
+  int pairs, files, photographs;
+  struct draw_pair *pair; /* [pairs] sorted */
+  float **mask;           /* [photographs][tokens], entries NULL where all rows count */
+  int *rows;              /* [photographs] rows kept */
+  struct st_file **file;  /* [files] */
+};
+
+/* --- groups of photographs ------------------------------------------------------------------------------------------------------- */
+
+struct groups {
+  const struct pdm_job *j;
+  int size, n;      /* photographs in one, number of groups */
+  int *order;       /* photographs by their hash, so that names do not matter */
+  struct trajectory *t;
+};
+
+static int by_hash(const void *a, const void *b, void *d) {
+  const struct photograph *p = ((const struct dataset *)d)->photograph;
+  int x = *(const int *)a, y = *(const int *)b, k = strcmp(p[x].hash, p[y].hash);
+  return k ? k : x - y;
+}
+
+static void groups_release(struct groups *g) {
+  free(g->order);
+  free(g->t);
+}
+
+static bool groups_init(struct groups *g, const struct pdm_job *j, struct err *e) {
+  int n = j->d->photographs;
+  *g = (struct groups){.j = j, .size = j->batch > 0 && j->batch < n ? j->batch : n};
+  if (g->size > 64) g->size = 64;
+  g->n = (n + g->size - 1) / g->size;
+  g->order = calloc((size_t)n, sizeof *g->order);
+  g->t = calloc((size_t)g->n, sizeof *g->t);
+  bool ok = (g->order && g->t) || err_set(e, ERR_FAILED, "out of memory for %d photographs", n);
+  for (int i = 0; ok && i < n; i++) g->order[i] = i;
+  if (ok) qsort_r(g->order, (size_t)n, sizeof *g->order, by_hash, j->d);
+  for (int i = 0; ok && i < g->n; i++) {
+    int first = i * g->size;
+    ok = trajectory_init(g->t + i, j, g->order + first, n - first < g->size ? n - first : g->size, e);
+  }
+  if (!ok) groups_release(g);
+  return ok;
+}
+
+/* Latents of a photograph at k. */
+static bool groups_read(const struct groups *g, int photograph, int k, float *out, struct err *e) {
+  int at = 0;
+  while (g->order[at] != photograph) at++;
+  return trajectory_read(g->t + at / g->size, at % g->size, k, out, e);
+}
+
+/* Lowest k whose level is t or above. */
+static int next_visited(const struct pdm_job *j, int t) {
+  int k = 0;
+  while (trajectory_level(j, k) < t) k++;
+  return k;
+}
+
+/* --- one Q ------------------------------------------------------------------------------------------------------------------------ */
+
+struct q_run {
+  const struct pdm_job *j;
+  const struct groups *g;
+  struct pdm_targets *t;
+  struct latent_size size;
+  float *latents, *q; /* [h, w, c]; [tokens, channels] */
+  uint16_t *rows;     /* [PAIRS_A_FILE][tokens, channels] */
+  const char *key;
+  int64_t done, total;
+};
+
+static struct tensor predict(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, int t, struct unet_tap *tap) {
+  float told = (float)t;
+  struct unet_options plain = {0};
+  return unet_forward(c, j->m->unet, x, &told, text, tap, &plain, NULL);
+}
+
+/* r->q and r->latents for a pair. Between two visited levels: one DDIM step down from the upper one. */
+static bool one_q(struct ctx *c, struct q_run *r, const struct tensor *text, int photograph, int t) {
+  const struct pdm_job *j = r->j;
+  int k = next_visited(j, t), level = trajectory_level(j, k);
+  if (!planning(c) && !groups_read(r->g, photograph, k, r->latents, c->err)) c->failed = true;
+  struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){1, r->size.h, r->size.w, r->size.channels}, r->latents);
+  if (!c->failed && (level != t || planning(c))) {
+    struct unet_tap none = {.handle = -1};
+    struct tensor out = predict(c, j, &x, text, level, &none);
+    if (!c->failed) ddim_move(c, &j->m->schedule, &x, &out, level, t);
+    ctx_free(c, &out);
+  }
+  struct unet_tap tap = {.handle = j->handle, .stop = true};
+  struct tensor none = predict(c, j, &x, text, t, &tap);
+  if (!c->failed) ctx_download(c, r->q, &tap.q);
+  if (!c->failed) ctx_download(c, r->latents, &x);
+  ctx_free(c, &tap.q);
+  ctx_free(c, &none);
+  ctx_free(c, &x);
+  return ctx_ok(c);
+}
+
+/* --- files of rows ------------------------------------------------------------------------------------------------------------------ */
+
+static void rows_path(const struct pdm_job *j, int file, char *out, size_t n) {
+  snprintf(out, n, "%s/qstar/rows-%04d.safetensors", j->state_dir, file);
+}
+
+static void pair_name(const struct draw_pair *p, char out[48]) {
+  snprintf(out, 48, "p%d.t%d", p->photograph, p->t);
+}
+
+/* Opens file number i; false where it is missing or belongs to other settings: it is computed again then. */
+static bool open_rows(struct pdm_targets *t, const struct pdm_job *j, int i, const char *key) {
+  char path[4200];
+  struct err ignored = {0};
+  rows_path(j, i, path, sizeof path);
+  if (access(path, R_OK) != 0 || !(t->file[i] = st_open_path(path, &ignored))) return false;
+  const char *had = st_metadata(t->file[i], "key");
+  if (had && strcmp(had, key) == 0) return true;
+  st_close(t->file[i]);
+  t->file[i] = NULL;
+  return false;
+}
+
+/* Keeps the rows inside the mask, rounded to half precision; returns how many. */
+static int keep_rows(const struct q_run *r, int photograph, uint16_t *out) {
+  const float *mask = r->t->mask[photograph];
+  int kept = 0;
+  for (int i = 0; i < r->t->tokens; i++) {
+    if (mask && mask[i] == 0) continue;
+    for (int c = 0; c < r->t->channels; c++) *out++ = f32_to_f16(r->q[(int64_t)i * r->t->channels + c]);
+    kept++;
+  }
+  return kept;
+}
+
+static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text, int file) {
+  struct st_entry z[PAIRS_A_FILE];
+  char name[PAIRS_A_FILE][48], path[4200];
+  int first = file * PAIRS_A_FILE, n = 0;
+  int64_t whole = (int64_t)r->t->tokens * r->t->channels;
+  for (int i = first; i < r->t->pairs && i < first + PAIRS_A_FILE; i++) {
+    const struct draw_pair *p = r->t->pair + i;
+    if (r->t->rows[p->photograph] > 0) {
+      if (!one_q(c, r, text, p->photograph, p->t)) return false;
+      pair_name(p, name[n]);
+      z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole};
+      z[n].dim[0] = keep_rows(r, p->photograph, r->rows + n * whole);
+      z[n++].dim[1] = r->t->channels;
+    }
+    tell_progress(r->j->sink, "pdm targets", ++r->done, r->total);
+    if (!tell_goes_on(r->j->sink, c->err)) return false;
+  }
+  rows_path(r->j, file, path, sizeof path);
+  return st_write(path, z, n, &(struct st_pair){"key", r->key}, 1, c->err);
+}
+
+static bool compute_rows(struct ctx *c, void *user) {
+  struct q_run *r = user;
+  struct tensor text = class_text(c, r->j, 1);
+  bool ok = true;
+  if (planning(c)) ok = one_q(c, r, &text, 0, r->j->m->schedule.steps / 2);
+  else
+    for (int i = 0; ok && i < r->t->files; i++) {
+      if (r->t->file[i]) continue; /* kept by an earlier run */
+      ok = write_rows(c, r, &text, i);
+      ok = ok && (open_rows(r->t, r->j, i, r->key) || err_set(c->err, ERR_FAILED, "%s/qstar: cannot read back what was written", r->j->state_dir));
+    }
+  ctx_free(c, &text);
+  return ctx_ok(c) && ok;
+}
+
+/* --- everything ----------------------------------------------------------------------------------------------------------------------- */
+
+/* What the rows depend on. */
+static void rows_key(const struct pdm_targets *t, const struct groups *g, char out[65]) {
+  struct sha256 s;
+  sha256_begin(&s);
+  for (int i = 0; i < g->n; i++) sha256_add(&s, g->t[i].key, 64);
+  sha256_add(&s, g->order, (size_t)t->photographs * sizeof *g->order);
+  sha256_add(&s, g->j->layer, strlen(g->j->layer) + 1);
+  sha256_add(&s, t->pair, (size_t)t->pairs * sizeof *t->pair);
+  for (int i = 0; i < t->photographs; i++)
+    if (t->mask[i]) sha256_add(&s, t->mask[i], (size_t)t->tokens * sizeof **t->mask);
+  sha256_end(&s, out);
+}
+
+static bool make_masks(struct pdm_targets *t, const struct pdm_job *j, int gw, int gh, struct err *e) {
+  for (int i = 0; i < t->photographs; i++) {
+    const struct photograph *p = j->d->photograph + i;
+    int x, y;
+    t->rows[i] = t->tokens;
+    if (!j->masked) continue;
+    t->mask[i] = calloc((size_t)t->tokens, sizeof **t->mask);
+    if (!t->mask[i]) return err_set(e, ERR_FAILED, "out of memory for the mask of %s", p->name);
+    photograph_center(j->d, p, &x, &y);
+    t->rows[i] = photograph_mask(j->d, p, x, y, false, gw, gh, t->mask[i]);
+    if (t->rows[i] < 0) return err_set(e, ERR_FAILED, "out of memory for the mask of %s", p->name);
+    if (t->rows[i] == 0) tell(j->sink, LOG_WARN, "%s: the mask is empty in the centre crop, its PDM loss will be 0", p->name);
+  }
+  return true;
+}
+
+static struct pdm_targets *targets_new(const struct pdm_job *j, struct err *e) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  int gw, gh;
+  unet_pdm_grid(j->m->unet, j->handle, s.h, s.w, &gh, &gw);
+  struct pdm_targets *t = calloc(1, sizeof *t);
+  if (t) {
+    *t = (struct pdm_targets){.tokens = gw * gh, .channels = (int)unet_pdm_channels(j->m->unet, j->handle), .pairs = j->pairs,
+                              .files = (j->pairs + PAIRS_A_FILE - 1) / PAIRS_A_FILE, .photographs = j->d->photographs};
+    t->pair = calloc((size_t)j->pairs + 1, sizeof *t->pair);
+    t->mask = calloc((size_t)t->photographs, sizeof *t->mask);
+    t->rows = calloc((size_t)t->photographs, sizeof *t->rows);
+    t->file = calloc((size_t)t->files + 1, sizeof *t->file);
+  }
+  bool ok = (t && t->pair && t->mask && t->rows && t->file) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");
+  if (ok && j->pairs > 0) memcpy(t->pair, j->pair, (size_t)j->pairs * sizeof *t->pair);
+  if (ok && make_masks(t, j, gw, gh, e)) return t;
+  pdm_close(t);
+  return NULL;
+}
+
+void pdm_close(struct pdm_targets *t) {
+  if (!t) return;
+  for (int i = 0; t->mask && i < t->photographs; i++) free(t->mask[i]);
+  for (int i = 0; t->file && i < t->files; i++) st_close(t->file[i]);
+  free(t->mask);
+  free(t->rows);
+  free(t->pair);
+  free(t->file);
+  free(t);
+}
+
+/* How many of the files of rows are there; opens those. */
+static int open_all(struct pdm_targets *t, const struct pdm_job *j, const char *key) {
+  int n = 0;
+  for (int i = 0; i < t->files; i++) n += t->file[i] != NULL || open_rows(t, j, i, key);
+  return n;
+}
+
+static bool make_trajectories(const struct groups *g, int64_t total, struct err *e) {
+  const struct pdm_job *j = g->j;
+  if (j->steps < j->m->schedule.steps - 1)
+    tell(j->sink, LOG_WARN, "PDM targets with %d of %d inversion steps: faster, an approximation", j->steps, j->m->schedule.steps - 1);
+  for (int i = 0; i < g->n; i++) {
+    bool kept = trajectory_complete(g->t + i);
+    tell(j->sink, LOG_INFO, kept ? "PDM targets: the inversion of %d photographs is found in %s" : "PDM targets: inverting %d photographs into %s",
+         g->t[i].n, g->t[i].dir);
+    if (!trajectory_make(g->t + i, i * 2 * (int64_t)j->steps, total, e)) return false;
+  }
+  return true;
+}
+
+static bool make_rows(struct q_run *r, int kept, struct err *e) {
+  char dir[4200];
+  size_t whole = (size_t)r->t->tokens * (size_t)r->t->channels;
+  snprintf(dir, sizeof dir, "%s/qstar", r->j->state_dir);
+  r->latents = calloc((size_t)r->size.count, sizeof *r->latents);
+  r->q = calloc(whole, sizeof *r->q);
+  r->rows = calloc(whole * PAIRS_A_FILE, sizeof *r->rows);
+  r->done = r->total - r->t->pairs + (int64_t)kept * PAIRS_A_FILE;
+  bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");
+  ok = ok && make_dirs(dir, e) && with_pool(r->j->m->b, r->j->act, compute_rows, r, NULL, e);
+  free(r->latents);
+  free(r->q);
+  free(r->rows);
+  return ok;
+}
+
+struct pdm_targets *pdm_make(const struct pdm_job *j, struct err *e) {
+  struct groups g;
+  char key[65];
+  struct pdm_targets *t = targets_new(j, e);
+  if (!t || !groups_init(&g, j, e)) {
+    pdm_close(t);
+    return NULL;
+  }
+  rows_key(t, &g, key);
+  int kept = open_all(t, j, key);
+  bool ok = kept == t->files;
+  if (!ok) {
+    int64_t total = g.n * 2 * (int64_t)j->steps + t->pairs;
+    struct q_run r = {.j = j, .g = &g, .t = t, .size = latent_size_of(j->m, j->d->width, j->d->height), .key = key, .total = total};
+    ok = make_trajectories(&g, total, e) && make_rows(&r, kept, e);
+  }
+  groups_release(&g);
+  if (ok) return t;
+  pdm_close(t);
+  return NULL;
+}
+
+void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps) {
+  struct groups g;
+  char key[65];
+  struct err ignored = {0};
+  *pictures = *taps = 0;
+  struct pdm_targets *t = targets_new(&(struct pdm_job){.m = j->m, .d = j->d, .layer = j->layer, .handle = j->handle, .masked = j->masked,
+                                                        .pair = j->pair, .pairs = j->pairs, .steps = j->steps}, &ignored);
+  if (!t || !groups_init(&g, j, &ignored)) {
+    pdm_close(t);
+    return;
+  }
+  rows_key(t, &g, key);
+  *taps = t->pairs - (int64_t)open_all(t, j, key) * PAIRS_A_FILE;
+  if (*taps < 0) *taps = 0;
+  for (int i = 0; i < g.n && *taps > 0; i++) *pictures += trajectory_missing(g.t + i) * g.t[i].n;
+  groups_release(&g);
+  pdm_close(t);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------------------------- */
+
+int pdm_tokens(const struct pdm_targets *t) {
+  return t->tokens;
+}
+
+int pdm_channels(const struct pdm_targets *t) {
+  return t->channels;
+}
+
+const float *pdm_mask(const struct pdm_targets *t, int photograph) {
+  return t->mask[photograph];
+}
+
+static int find_pair(const struct pdm_targets *t, int photograph, int timestep) {
+  int low = 0, high = t->pairs;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    const struct draw_pair *p = t->pair + middle;
+    if (p->photograph < photograph || (p->photograph == photograph && p->t < timestep)) low = middle + 1;
+    else high = middle;
+  }
+  return low < t->pairs && t->pair[low].photograph == photograph && t->pair[low].t == timestep ? low : -1;
+}
+
+bool pdm_read(const struct pdm_targets *t, int photograph, int timestep, float *out) {
+  int i = find_pair(t, photograph, timestep);
+  if (i < 0) return false;
+  memset(out, 0, (size_t)t->tokens * (size_t)t->channels * sizeof *out);
+  if (t->rows[photograph] == 0) return true;
+  char name[48];
+  pair_name(t->pair + i, name);
+  const struct st_tensor *z = st_find(t->file[i / PAIRS_A_FILE], name);
+  if (!z || z->rank != 2 || z->dim[0] != t->rows[photograph] || z->dim[1] != t->channels) return false;
+  int64_t row = 0;
+  for (int k = 0; k < t->tokens; k++) {
+    if (t->mask[photograph] && t->mask[photograph][k] == 0) continue;
+    if (!st_floats(z, row++ * t->channels, t->channels, out + (int64_t)k * t->channels)) return false;
+  }
+  return true;
+}
+
+/* --- for tests ---------------------------------------------------------------------------------------------------------------------------- */
+
+struct probe_q {
+  struct q_run run;
+  int photograph, t;
+};
+
+static bool compute_probe(struct ctx *c, void *user) {
+  struct probe_q *p = user;
+  struct tensor text = class_text(c, p->run.j, 1);
+  bool ok = one_q(c, &p->run, &text, p->photograph, p->t);
+  ctx_free(c, &text);
+  return ok;
+}
+
+bool pdm_trajectory_q(const struct pdm_job *j, int photograph, int timestep, float *out_latents, float *out_q, struct err *e) {
+  struct groups g;
+  if (!groups_init(&g, j, e)) return false;
+  struct probe_q p = {.run = {.j = j, .g = &g, .size = latent_size_of(j->m, j->d->width, j->d->height), .q = out_q}, .photograph = photograph, .t = timestep};
+  p.run.latents = out_latents ? out_latents : calloc((size_t)p.run.size.count, sizeof *p.run.latents);
+  bool ok = p.run.latents || err_set(e, ERR_FAILED, "out of memory for the latents of a photograph");
+  for (int i = 0; ok && i < g.n; i++) ok = trajectory_make(g.t + i, i * 2 * (int64_t)j->steps, g.n * 2 * (int64_t)j->steps, e);
+  ok = ok && with_pool(j->m->b, j->act, compute_probe, &p, NULL, e);
+  if (!out_latents) free(p.run.latents);
+  groups_release(&g);
+  return ok;
+}

@@ -1,0 +1,14 @@
+/* Saying things through the sink (pdmbooth.h); every call accepts a sink that is NULL or has NULL members. */
+#ifndef PDMBOOTH_TRAIN_TELL_H
+#define PDMBOOTH_TRAIN_TELL_H
+
+#include "pdmbooth.h"
+
+void tell(const struct sink *s, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tell_progress(const struct sink *s, const char *stage, int64_t done, int64_t total);
+/* False, and *e the fitting code, when the program asked to stop. */
+bool tell_goes_on(const struct sink *s, struct err *e);
+/* For callbacks that ask for a code: 0, ERR_SIGINT or ERR_SIGTERM. user: a const struct sink. */
+int tell_stop_code(void *user);
+
+#endif
