@@ -188,18 +188,23 @@ static struct tensor upload_ids(struct ctx *c, const int32_t *ids, int n, int to
   return t;
 }
 
+/* Always in fp32: the text encoder is a fiftieth of the work, and PyTorch's autocast keeps its residual stream in fp32 as well. */
 struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *ids, int n, int tokens, struct clip_tape **tape)
 {
   struct clip_tape *t = &m->tape;
   t->ids = upload_ids(c, ids, n, tokens);
-  struct tensor x = ctx_new_3d(c, c->act, n, tokens, m->config.width);
+  struct tensor x = ctx_new_3d(c, DT_F32, n, tokens, m->config.width);
   if (!c->failed) c->b->op->embed(c->b, &x, &t->ids, m->token, m->position);
   for (int i = 0; i < m->config.layers && !c->failed; i++) {
     x = layer_forward(c, &m->config, &m->layer[i], x, &t->layer[i]);
     if (!tape) layer_drop(c, &t->layer[i]);
   }
   t->last = x;
-  struct tensor y = norm_forward(c, &m->final, &t->last, &t->stats, false);
+  struct tensor wide = norm_forward(c, &m->final, &t->last, &t->stats, false), y = wide;
+  if (c->act != DT_F32) {
+    y = cast_to(c, &wide, c->act);
+    ctx_free(c, &wide);
+  }
   if (tape) *tape = t;
   else clip_tape_drop(c, t);
   return y;
@@ -243,7 +248,7 @@ static struct tensor layer_backward(struct ctx *c, const struct clip_config *k, 
 
 void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, struct tensor *dy)
 {
-  struct tensor g = cast_to(c, dy, c->act);
+  struct tensor g = cast_to(c, dy, DT_F32);
   ctx_free(c, dy);
   struct tensor d = norm_backward(c, &m->final, &tape->last, &tape->stats, &g, false);
   ctx_free(c, &g);

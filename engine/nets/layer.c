@@ -1,5 +1,13 @@
 #include "nets/layer.h"
 
+#include <stdio.h>
+
+const char *path_join(char out[PATH_SIZE], const char *path, const char *leaf)
+{
+  snprintf(out, PATH_SIZE, "%s.%s", path, leaf);
+  return out;
+}
+
 bool linear_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out, bool bias)
 {
   *l = (struct linear){ .in = in, .out = out };

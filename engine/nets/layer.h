@@ -8,6 +8,10 @@
 #include "nets/ctx.h"
 #include "nets/lora.h"
 
+enum { PATH_SIZE = 256 };
+/* "path.leaf" into out (cut where too long: no name of a module is); returns out. */
+const char *path_join(char out[PATH_SIZE], const char *path, const char *leaf);
+
 struct linear {
   struct param *w, *b; /* [out, in] or [out, in, 1, 1]; b NULL: none */
   struct lora lora;

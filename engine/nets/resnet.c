@@ -1,31 +1,27 @@
 #include "nets/resnet.h"
 
-#include <stdio.h>
-
-enum { PATH = 256 };
-
 bool resnet_init(struct resnet *r, struct param_set *s, const char *path, int64_t in, int64_t out, int64_t time_channels, int groups, float eps)
 {
-  char p[PATH];
+  char p[PATH_SIZE];
   *r = (struct resnet){ 0 };
-  snprintf(p, sizeof p, "%s.norm1", path);
+  path_join(p, path, "norm1");
   if (!norm_init(&r->norm1, s, p, in, groups, eps)) return false;
-  snprintf(p, sizeof p, "%s.conv1", path);
+  path_join(p, path, "conv1");
   if (!conv_init(&r->conv1, s, p, in, out, 3, 1, 1)) return false;
-  snprintf(p, sizeof p, "%s.time_emb_proj", path);
+  path_join(p, path, "time_emb_proj");
   if (time_channels && !linear_init(&r->time, s, p, time_channels, out, true)) return false;
-  snprintf(p, sizeof p, "%s.norm2", path);
+  path_join(p, path, "norm2");
   if (!norm_init(&r->norm2, s, p, out, groups, eps)) return false;
-  snprintf(p, sizeof p, "%s.conv2", path);
+  path_join(p, path, "conv2");
   if (!conv_init(&r->conv2, s, p, out, out, 3, 1, 1)) return false;
-  snprintf(p, sizeof p, "%s.conv_shortcut", path);
+  path_join(p, path, "conv_shortcut");
   return in == out || pointwise_init(&r->shortcut, s, p, in, out);
 }
 
 bool resnet_adapt(struct resnet *r, struct lora_set *set, const struct lora_spec *spec, const char *path)
 {
-  char p[PATH];
-  snprintf(p, sizeof p, "%s.time_emb_proj", path);
+  char p[PATH_SIZE];
+  path_join(p, path, "time_emb_proj");
   return !r->time.w || linear_adapt(&r->time, set, spec, p);
 }
 

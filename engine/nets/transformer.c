@@ -2,7 +2,11 @@
 
 #include <stdio.h>
 
-enum { PATH = 256 };
+static const char *block_leaf(char out[32], int i)
+{
+  snprintf(out, 32, "transformer_blocks.%d", i);
+  return out;
+}
 
 /* --- building -------------------------------------------------------------------------------------------------------- */
 
@@ -10,54 +14,53 @@ static const char *const projections[4] = { "to_q", "to_k", "to_v", "to_out.0" }
 
 static bool attention_at(struct attention *a, struct param_set *s, const char *path, int64_t channels, int64_t context, int heads)
 {
-  char p[4][PATH];
+  char p[4][PATH_SIZE];
   const char *names[4];
   for (int i = 0; i < 4; i++) {
-    snprintf(p[i], PATH, "%s.%s", path, projections[i]);
-    names[i] = p[i];
+    names[i] = path_join(p[i], path, projections[i]);
   }
   return attention_init(a, s, names, channels, context, heads, false);
 }
 
 static bool norm_at(struct norm *n, struct param_set *s, const char *path, const char *leaf, int64_t channels)
 {
-  char p[PATH];
-  snprintf(p, sizeof p, "%s.%s", path, leaf);
+  char p[PATH_SIZE];
+  path_join(p, path, leaf);
   return norm_init(n, s, p, channels, 0, 1e-5f);
 }
 
 static bool block_init(struct block *b, struct param_set *s, const char *path, const struct transformer_spec *spec)
 {
   int64_t ch = spec->channels;
-  char p[PATH];
+  char p[PATH_SIZE];
   if (!norm_at(&b->norm1, s, path, "norm1", ch)) return false;
-  snprintf(p, sizeof p, "%s.attn1", path);
+  path_join(p, path, "attn1");
   if (!attention_at(&b->self, s, p, ch, ch, spec->heads) || !norm_at(&b->norm2, s, path, "norm2", ch)) return false;
-  snprintf(p, sizeof p, "%s.attn2", path);
+  path_join(p, path, "attn2");
   if (!attention_at(&b->cross, s, p, ch, spec->cross_dim, spec->heads) || !norm_at(&b->norm3, s, path, "norm3", ch)) return false;
-  snprintf(p, sizeof p, "%s.ff.net.0.proj", path);
+  path_join(p, path, "ff.net.0.proj");
   if (!linear_init(&b->ff_in, s, p, ch, 8 * ch, true)) return false;
-  snprintf(p, sizeof p, "%s.ff.net.2", path);
+  path_join(p, path, "ff.net.2");
   return linear_init(&b->ff_out, s, p, 4 * ch, ch, true);
 }
 
 static bool projection_init(struct linear *l, struct param_set *s, const char *path, const char *leaf, const struct transformer_spec *spec)
 {
-  char p[PATH];
-  snprintf(p, sizeof p, "%s.%s", path, leaf);
+  char p[PATH_SIZE];
+  path_join(p, path, leaf);
   if (spec->linear_projection) return linear_init(l, s, p, spec->channels, spec->channels, true);
   return pointwise_init(l, s, p, spec->channels, spec->channels);
 }
 
 bool transformer_init(struct transformer *t, struct param_set *s, const char *path, const struct transformer_spec *spec)
 {
-  char p[PATH];
+  char p[PATH_SIZE], leaf[32];
   t->blocks = spec->blocks;
-  snprintf(p, sizeof p, "%s.norm", path);
+  path_join(p, path, "norm");
   if (!norm_init(&t->norm, s, p, spec->channels, spec->groups, 1e-6f)) return false;
   if (!projection_init(&t->in, s, path, "proj_in", spec)) return false;
   for (int i = 0; i < t->blocks; i++) {
-    snprintf(p, sizeof p, "%s.transformer_blocks.%d", path, i);
+    path_join(p, path, block_leaf(leaf, i));
     if (!block_init(&t->block[i], s, p, spec)) return false;
   }
   return projection_init(&t->out, s, path, "proj_out", spec);
@@ -67,8 +70,8 @@ bool transformer_init(struct transformer *t, struct param_set *s, const char *pa
 
 static bool adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path, const char *leaf)
 {
-  char p[PATH];
-  snprintf(p, sizeof p, "%s.%s", path, leaf);
+  char p[PATH_SIZE];
+  path_join(p, path, leaf);
   return linear_adapt(l, set, spec, p);
 }
 
@@ -77,8 +80,8 @@ static bool block_adapt(struct block *b, struct lora_set *set, const struct lora
   struct attention *a[2] = { &b->self, &b->cross };
   for (int i = 0; i < 2; i++) {
     struct linear *l[4] = { &a[i]->q, &a[i]->k, &a[i]->v, &a[i]->out };
-    char p[PATH];
-    snprintf(p, sizeof p, "%s.attn%d", path, i + 1);
+    char p[PATH_SIZE];
+    path_join(p, path, i == 0 ? "attn1" : "attn2");
     for (int k = 0; k < 4; k++)
       if (!adapt(l[k], set, spec, p, projections[k])) return false;
   }
@@ -87,10 +90,10 @@ static bool block_adapt(struct block *b, struct lora_set *set, const struct lora
 
 bool transformer_adapt(struct transformer *t, struct lora_set *set, const struct lora_spec *spec, const char *path)
 {
-  char p[PATH];
+  char p[PATH_SIZE], leaf[32];
   if (!adapt(&t->in, set, spec, path, "proj_in")) return false;
   for (int i = 0; i < t->blocks; i++) {
-    snprintf(p, sizeof p, "%s.transformer_blocks.%d", path, i);
+    path_join(p, path, block_leaf(leaf, i));
     if (!block_adapt(&t->block[i], set, spec, p)) return false;
   }
   return adapt(&t->out, set, spec, path, "proj_out");

@@ -1,0 +1,49 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parity.h"
+
+static void run_all(struct report *r)
+{
+  static const char *const models[] = { "sd1", "sd2" };
+  for (int i = 0; i < 2; i++) {
+    parity_text(r, models[i]);
+    parity_vae(r, models[i]);
+    parity_unet(r, models[i]);
+    parity_gradients(r, models[i]);
+    if (!r->mistake) parity_bf16(r, models[i]);
+  }
+}
+
+static void heading(const char *backend)
+{
+  printf("\nbackend %s\n%-60s %10s %10s %10s\n", backend, "", "max abs", "relative", "tolerance");
+}
+
+/* Each mistake must make at least one row fail. */
+static int run_mistakes(void)
+{
+  int missed = 0;
+  printf("\nplanted mistakes: each must be noticed\n");
+  for (int i = 0; mistakes[i]; i++) {
+    struct report r = { .backend = "cpu", .mistake = mistakes[i], .quiet = true };
+    run_all(&r);
+    printf("%-60s %d of %d rows fail  %s\n", mistakes[i], r.failed, r.rows, r.failed ? "ok" : "NOT NOTICED");
+    missed += r.failed == 0;
+  }
+  return missed;
+}
+
+int main(int argc, char **argv)
+{
+  const char *backend = argc > 1 ? argv[1] : "cpu";
+  struct report r = { .backend = backend };
+  heading(backend);
+  run_all(&r);
+  int missed = argc > 2 && strcmp(argv[2], "--no-mistakes") == 0 ? 0 : run_mistakes();
+  int n_mistakes = 0;
+  while (mistakes[n_mistakes]) n_mistakes++;
+  printf("\n%d passed, %d failed\n", r.rows - r.failed + n_mistakes - missed, r.failed + missed);
+  return r.failed || missed;
+}
