@@ -1,7 +1,9 @@
 /* Samplers as the diffusers schedulers compute them, in fp32: PNDM (PLMS, skip_prk_steps), DDIM (eta 0), DPM-Solver++ 2M midpoint,
  * Euler.
  * A sampler is plain arithmetic on latents; it knows no network. Equal to diffusers' PNDMScheduler, DDIMScheduler,
- * DPMSolverMultistepScheduler (defaults, lower_order_final, final sigma 0) and EulerDiscreteScheduler given SD's scheduler config. */
+ * DPMSolverMultistepScheduler (defaults, lower_order_final, final sigma 0) and EulerDiscreteScheduler, each made with from_config from
+ * the model's scheduler_config.json. timestep_spacing is the file's where it stands there (files written by current diffusers); else (the
+ * files on the hub) each class's own default: leading for PNDM and DDIM, linspace for DPM-Solver++ and Euler. */
 #ifndef PDMBOOTH_DIFFUSION_SAMPLER_H
 #define PDMBOOTH_DIFFUSION_SAMPLER_H
 
