@@ -13,7 +13,8 @@ struct image {
 };
 
 /* By content, not by name: EXIF orientation applied (JPEG, PNG eXIf, WebP), alpha dropped as PIL's
-   convert("RGB") does, grey and palette expanded, 16 bits to 8 (as PIL), CMYK and YCCK JPEG (Adobe inverted too) to RGB.
+   convert("RGB") does, grey and palette expanded, 16 bits to their upper 8 (colours as PIL; PIL clips 16-bit grey to white, which
+   is not followed), CMYK and YCCK JPEG to RGB, taken as inverted like PIL does. An animated WebP is refused.
    ERR_INPUT names the file and what is wrong (not a picture, truncated, too large: over 200 megapixels). */
 bool image_read(const char *path, struct image *out, struct err *e);
 bool image_decode(const struct blob *b, const char *name, struct image *out, struct err *e);
