@@ -107,5 +107,10 @@ void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, 
 void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
                  const struct conv_shape *s);
 void cpu_drop_pack(struct backend *b, struct param *p);
+void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                   const struct tensor *v, const struct attention_shape *s);
+void cpu_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
+                       const struct tensor *o, const struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                       const struct tensor *v, const struct attention_shape *s);
 
 #endif

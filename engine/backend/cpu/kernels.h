@@ -40,6 +40,11 @@ struct kernels {
   void (*tile)(const float *const *a, int64_t k, const float *b, float *t, bool first);
   /* Row r of t [rows, nr] goes to row map[r] (NULL: r) of o->c, columns col .. col + cols. */
   void (*tile_store)(const struct tile_out *o, const float *t, int64_t rows, const int64_t *map, int64_t col, int cols);
+
+  /* attention.inc */
+  void (*attn_softmax)(float *s, int64_t keys, float *m, float *l, float *o, int64_t d);
+  void (*attn_gradient)(float *s, float *ds, float *copy, int64_t ld, int64_t rows, const float *lse, const float *delta,
+                        const int32_t *limit);
 };
 
 extern const struct kernels kernels_sse2, kernels_avx2, kernels_avx512;
