@@ -1,0 +1,58 @@
+/* The inputs of one micro-batch: what was drawn, cropped, encoded and looked up, as slots of step.h. Buffers are allocated once. */
+#ifndef PDMBOOTH_TRAIN_BATCH_H
+#define PDMBOOTH_TRAIN_BATCH_H
+
+#include "train/dataset.h"
+#include "train/draw.h"
+#include "train/encode.h"
+#include "train/pdm.h"
+#include "train/step.h"
+
+/* Where class pictures come from. */
+struct class_pictures {
+  int n;
+  void *user;
+  /* The i-th as pixels; or, where latents are kept (latents not NULL), those, scaled: out [h, w, c]. */
+  bool (*picture)(void *user, int i, struct image *out, struct err *e);
+  bool (*latents)(void *user, int i, float *out, struct err *e);
+};
+
+struct batch_want {
+  bool instance, prior, pdm, mask_dm;
+  bool center_crop;
+  double noise_offset;
+  const char *instance_prompt, *class_prompt;
+};
+
+/* One slot's own buffers; arrays as in struct slot. */
+struct slot_data {
+  float *pixels;    /* [H, W, 3] of the last fill */
+  float *posterior; /* [h, w, c] normals */
+  float *latents, *noise, *mask, *qstar;
+  bool from_pixels; /* latents were encoded from pixels: false for kept latents */
+};
+
+struct batch {
+  struct model *m;
+  struct dataset *d;
+  struct draw *draw;
+  const struct pdm_targets *pdm;
+  const struct class_pictures *classes;
+  struct batch_want want;
+  struct latent_size size;
+  int32_t instance_ids[77], class_ids[77];
+  int slots;              /* of a micro-batch: examples times the kinds that are on; all instance slots first, then prior, then pdm */
+  struct slot *slot;      /* [slots] */
+  struct slot_data *data; /* [slots] */
+  float *moments;         /* [h, w, 2 c] */
+};
+
+/* The members up to want are set. pdm and classes may be NULL where their term is off. */
+bool batch_init(struct batch *b, struct err *e);
+void batch_release(struct batch *b);
+/* Micro-batch `micro` of step (from 0). */
+bool batch_fill(struct batch *b, struct ctx *c, int step, int micro, struct err *e);
+/* For planning: encodes one picture, the largest thing that batch_fill does. */
+void batch_plan(struct batch *b, struct ctx *c);
+
+#endif
