@@ -179,6 +179,7 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
 void model_close(struct model *m)
 {
   if (!m) return;
+  workspace_release(&m->work, m->b);
   struct lora_set *lora[2] = { m->unet ? unet_lora(m->unet) : NULL, m->text ? clip_lora(m->text) : NULL };
   for (int i = 0; i < 2; i++)
     if (lora[i]) model_unbind(m->b, lora[i]->params);

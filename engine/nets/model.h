@@ -8,6 +8,7 @@
 #include "nets/clip_text.h"
 #include "nets/unet.h"
 #include "nets/vae.h"
+#include "nets/workspace.h"
 
 struct model {
   struct backend *b; /* not owned */
@@ -18,6 +19,7 @@ struct model {
   struct tokenizer *tokenizer;
   struct schedule schedule;
   bool trains_unet, trains_text; /* gradients exist */
+  struct workspace work;         /* activations of the pass under way; released by model_close */
   char hash[65];                 /* sha-256 over names and bytes of the weights of all networks as read (pieces of big tensors) */
 };
 
