@@ -117,7 +117,7 @@ static void evaluate(struct ctx *c, struct pictures *p, struct sampler *s, int i
 
 /* Nobody is asked while memory is planned. */
 static bool goes_on(struct ctx *c, const struct pictures *p) {
-  int code = p->stop != NULL && !planning(c) ? p->stop(p->stop_user) : 0;
+  int code = p->stop != NULL && !c->failed && !planning(c) ? p->stop(p->stop_user) : 0;
   if (code != 0) {
     err_set(c->err, (enum err_code)code, "stopped while pictures were made");
     c->failed = true;
