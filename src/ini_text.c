@@ -49,6 +49,7 @@ static char *next_line(char *out, int size, void *stream) {
   if (!check_line(j, p, (size_t)(stop - p))) return NULL;
   while (p < stop && (*p == ' ' || *p == '\t' || *p == '\r')) p++;
   size_t n = (size_t)(stop - p);
+  if (n && *p == '[' && !memchr(p, ']', n)) return fail_line(j, "the section's bracket is not closed"), NULL;
   if (n + 2 > (size_t)size) return fail_line(j, "the line is too long for this machine's INI library"), NULL;
   memcpy(out, p, n);
   out[n] = '\n';

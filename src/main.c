@@ -1,15 +1,43 @@
-/* The program's entry: command line in, exit status out. */
+/* pdmbooth-tui: reads the command line and hands over to the command. */
 #include <stdio.h>
-#include <string.h>
 
-#include "base/err.h"
+#include "commands.h"
+#include "info.h"
+#include "keys.h"
+#include "ui/ui.h"
+
+int say_error(const struct err *e) {
+  fprintf(stderr, "pdmbooth-tui: error: %s\n", e->text);
+  return e->code;
+}
+
+static int dispatch(const struct options *o) {
+  switch (o->command) {
+    case COMMAND_HELP:
+      fputs(options_help(o->help), stdout);
+      return 0;
+    case COMMAND_VERSION:
+      printf("pdmbooth-tui %s\n", program_version);
+      return 0;
+    case COMMAND_BATCH:
+      return batch_run(o);
+    case COMMAND_SAMPLE:
+      return sample_run(o);
+    case COMMAND_SHEET:
+      return sheet_run(o);
+    case COMMAND_PRINT_KEYS:
+      return keys_print(o->print, stdout) ? 0 : ERR_USAGE;
+    case COMMAND_NONE:
+      break;
+  }
+  return ui_run(options_help(""));
+}
 
 int main(int argc, char **argv) {
-  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-    printf("%s %s\n", PACKAGE_NAME, PACKAGE_VERSION);
-    return ERR_OK;
-  }
-  FILE *out = argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout : stderr;
-  fprintf(out, "usage: %s --version | --help\n", PACKAGE_NAME);
-  return out == stdout ? ERR_OK : ERR_USAGE;
+  struct options o;
+  struct err e = {0};
+  int status = options_parse(&o, argc, argv, &e) ? dispatch(&o) : say_error(&e);
+  options_release(&o);
+  if (fflush(stdout) && !status) status = ERR_FAILED;
+  return status;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,7 +222,7 @@ static bool word_of(const char *option, const char *text, const char *const *wor
 
 static bool device_value(const char *text, const char **out, struct err *e) {
   static const char *const words[] = {"auto", "cpu", "cuda"};
-  int index;
+  int index = 0;
   if (!word_of("--device", text, words, 3, &index, e)) return false;
   *out = words[index];
   return true;
@@ -229,7 +230,7 @@ static bool device_value(const char *text, const char **out, struct err *e) {
 
 static bool precision_value(const char *text, enum precision *out, struct err *e) {
   static const char *const words[] = {"fp32", "bf16"};
-  int index;
+  int index = 0;
   if (!word_of("--precision", text, words, 2, &index, e)) return false;
   *out = index ? PRECISION_BF16 : PRECISION_FP32;
   return true;

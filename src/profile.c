@@ -227,7 +227,7 @@ static bool find_model(struct load *l, struct err *e) {
   struct err inner = {0};
   const struct entry *given = last_entry(l, key_find("model", "path"));
   const char *path = model_resolve(given->value, given->from_set ? l->here : l->base, &l->p->owner, &inner);
-  if (!path) return err_set(e, inner.code, "%s: [model] path: %s", given->where, inner.text);
+  if (!path) return err_set(e, inner.code, "%s: %s", given->where, inner.text);
   l->p->settings.model.path = path;
   return true;
 }

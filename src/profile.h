@@ -21,8 +21,8 @@ void profile_release(struct profile *p);
 /* Every key with its value, as a profile that gives the same run from anywhere. Owned by the caller; NULL: out of memory. */
 char *profile_text(const struct profile *p);
 
-/* Reads the lines of an INI text; each "key = value" goes to take (false from it stops). Refuses NUL bytes, text that is not UTF-8, lines that
-   are too long and lines that are neither section, comment nor key: ERR_USAGE with file and line. */
+/* Reads the lines of an INI text; each "key = value" goes to take (false from it stops). Refuses NUL bytes, text that is not UTF-8, lines
+   that are too long and lines that are neither section, comment nor key: ERR_USAGE with file and line. */
 typedef bool (*ini_take)(void *user, const char *section, const char *name, const char *value, int line, struct err *e);
 bool ini_read(const char *file, const char *text, size_t n, ini_take take, void *user, struct err *e);
 /* The bytes of a file, or of "embedded:NAME" as folder/NAME.ini; owned by the caller, NUL-terminated. */

@@ -1,0 +1,189 @@
+/* --batch: a whole run without terminal or question, for scripts and cron. */
+#include <cjson/cJSON.h>
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "assets/embedded.h"
+#include "base/thread.h"
+#include "commands.h"
+#include "progress.h"
+#include "rundir.h"
+#include "signals.h"
+
+struct batch {
+  const struct options *options;
+  struct profile profile;
+  struct rundir dir;
+  bool dir_open;
+  struct progress progress;
+  struct metrics last;
+  double probe_first, probe_last;
+  int samples;
+  struct run_result result;
+  struct err write_error; /* the first failure of a file that the engine knows nothing of */
+};
+
+static void on_log(void *user, enum log_level level, const char *text) {
+  struct batch *b = user;
+  rundir_log(&b->dir, level, text);
+  char line[1200];
+  text_put(line, sizeof line, "%s%s", level == LOG_WARN ? "warning: " : "", text);
+  if (level != LOG_DEBUG) progress_line(&b->progress, line);
+}
+
+static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
+  struct batch *b = user;
+  progress_show(&b->progress, stage, done, total);
+}
+
+static void on_metrics(void *user, const struct metrics *m) {
+  struct batch *b = user;
+  b->last = *m;
+  if (isfinite(m->probe)) {
+    if (!isfinite(b->probe_first)) b->probe_first = m->probe;
+    b->probe_last = m->probe;
+  }
+  text_put(b->progress.note, sizeof b->progress.note, "loss %.4f", m->total);
+  if (b->write_error.code || rundir_metrics(&b->dir, m, &b->write_error)) return;
+  on_log(b, LOG_WARN, b->write_error.text);
+}
+
+static bool on_sample(void *user, const struct sample_event *s, struct err *e) {
+  struct batch *b = user;
+  b->samples++;
+  return rundir_sample(&b->dir, s, e);
+}
+
+static void on_checkpoint(void *user, int step, const char *path, bool final) {
+  char text[4200];
+  text_put(text, sizeof text, "%s of step %d: %s", final ? "final model" : "checkpoint", step, path);
+  on_log(user, LOG_INFO, text);
+}
+
+static void add_number(cJSON *o, const char *name, double v) {
+  if (isfinite(v)) {
+    cJSON_AddNumberToObject(o, name, v);
+  } else {
+    cJSON_AddNullToObject(o, name);
+  }
+}
+
+static void add_losses(cJSON *root, const struct batch *b) {
+  cJSON *o = cJSON_AddObjectToObject(root, "losses");
+  add_number(o, "total", b->last.total);
+  add_number(o, "instance", b->last.instance);
+  add_number(o, "prior", b->last.prior);
+  add_number(o, "pdm", b->last.pdm);
+  add_number(o, "probe_first", b->probe_first);
+  add_number(o, "probe_last", b->probe_last);
+}
+
+/* "done", or the name in ERR_TABLE in small letters. */
+static const char *status_name(enum err_code code, char *buf, size_t n) {
+  const char *name = "failed";
+  switch (code) {
+#define X(word, status, text) \
+  case ERR_##word:            \
+    name = #word;             \
+    break;
+    ERR_TABLE(X)
+#undef X
+  }
+  text_put(buf, n, "%s", code ? name : "done");
+  for (char *p = buf; *p; p++) *p = (char)tolower((unsigned char)*p);
+  return buf;
+}
+
+/* What became of the run, as one line. */
+static char *summary(const struct batch *b, const struct err *e) {
+  cJSON *root = cJSON_CreateObject();
+  char name[16];
+  cJSON_AddStringToObject(root, "status", status_name(e->code, name, sizeof name));
+  cJSON_AddNumberToObject(root, "exit_code", e->code);
+  if (e->code) cJSON_AddStringToObject(root, "error", e->text);
+  cJSON_AddStringToObject(root, "profile", b->options->profile);
+  if (b->dir_open) {
+    char curves[4096];
+    cJSON_AddStringToObject(root, "run_dir", b->dir.path);
+    cJSON_AddNumberToObject(root, "start_step", b->result.start_step);
+    cJSON_AddNumberToObject(root, "steps", b->result.steps_done);
+    add_losses(root, b);
+    cJSON_AddStringToObject(root, "checkpoint", b->result.checkpoint);
+    cJSON_AddNumberToObject(root, "samples", b->samples);
+    cJSON_AddStringToObject(root, "sample_sheet", b->dir.last_sheet);
+    text_put(curves, sizeof curves, "%s/curves.png", b->dir.path);
+    cJSON_AddStringToObject(root, "curves", is_file(curves) ? curves : "");
+    cJSON_AddNumberToObject(root, "seconds", round(b->result.seconds * 1000) / 1000);
+  }
+  char *text = cJSON_PrintUnformatted(root);
+  cJSON_Delete(root);
+  return text;
+}
+
+static bool open_run(struct batch *b, struct err *e) {
+  const struct options *o = b->options;
+  struct settings *s = &b->profile.settings;
+  if (!profile_load(&b->profile, o->profile, embedded_files, o->set, o->sets, e)) return false;
+  if (*o->device) s->engine.device = o->device;
+  if (o->threads) s->engine.threads = o->threads;
+  b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
+  s->run_dir = b->dir.path;
+  s->resume = b->dir.resumed;
+  s->dump_steps = o->dump_steps;
+  s->dump_dir = o->dump ? o->dump : "";
+  return b->dir_open;
+}
+
+static void begin_log(struct batch *b) {
+  char text[4200];
+  text_put(text, sizeof text, "%s %s in %s", b->dir.resumed ? "going on with" : "running", b->options->profile, b->dir.path);
+  on_log(b, LOG_INFO, text);
+}
+
+/* Sheets and curves are made of what there is, however the run ended. */
+static void finish(struct batch *b, struct err *e) {
+  struct err late = {0};
+  progress_end(&b->progress);
+  if (!rundir_sheet(&b->dir, &late) || !rundir_curves(&b->dir, &late)) on_log(b, LOG_WARN, late.text);
+  if (!e->code && b->write_error.code) *e = b->write_error;
+  if (!e->code && late.code) *e = late;
+  if (e->code) rundir_log(&b->dir, LOG_WARN, e->text);
+  char *text = summary(b, e);
+  if (text && !rundir_summary(&b->dir, text, &late) && !e->code) *e = late;
+  free(text);
+}
+
+int batch_run(const struct options *o) {
+  struct err e = {0};
+  struct batch *b = calloc(1, sizeof *b);
+  if (!b) return err_set(&e, ERR_FAILED, "out of memory"), say_error(&e);
+  const struct sink sink = {.user = b,
+                            .log = on_log,
+                            .progress = on_progress,
+                            .metrics = on_metrics,
+                            .sample = on_sample,
+                            .checkpoint = on_checkpoint,
+                            .poll = signals_poll};
+  b->options = o;
+  b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
+  b->probe_first = b->probe_last = NAN;
+  progress_init(&b->progress);
+  signals_catch();
+  double began = now_seconds();
+  if (open_run(b, &e)) {
+    begin_log(b);
+    engine_run(&b->profile.settings, embedded_files, &sink, &b->result, &e);
+    b->result.seconds = now_seconds() - began;
+    finish(b, &e);
+  }
+  int status = e.code ? say_error(&e) : 0;
+  char *text = summary(b, &e);
+  if (text) puts(text);
+  free(text);
+  rundir_close(&b->dir);
+  profile_release(&b->profile);
+  free(b);
+  return status;
+}
