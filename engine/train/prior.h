@@ -1,0 +1,31 @@
+/* Class images of prior preservation: those of a directory are counted and used as they are, what is missing is made.
+ *
+ * Made pictures are named class-INDEX-seedSEED.png; the seed is the index, so that a directory can be shared by runs. Their final latents
+ * lie beside them in .latents/. Each is written under a temporary name and renamed, latents first: stopped at any time, the next call
+ * goes on. Batches are cut at multiples of settings.prior.batch whatever is there already, so that a resumed run makes the same bits. */
+#ifndef PDMBOOTH_TRAIN_PRIOR_H
+#define PDMBOOTH_TRAIN_PRIOR_H
+
+#include "nets/model.h"
+#include "pdmbooth.h"
+#include "train/batch.h"
+
+struct prior {
+  int n;          /* settings.prior.images */
+  char **path;    /* [n] pictures, by name */
+  char **latents; /* [n] files of kept latents that fit the model and size; NULL: none */
+  struct latent_size size;
+  char dir[3072];
+};
+
+/* Makes what is missing, with the weights as they are: call before training and before a checkpoint is loaded. Directory:
+   settings.prior.dir, or where that is "" cache_dir/class/CLASS-HASH (run_dir where there is no cache_dir), HASH over all that the
+   pictures depend on. */
+struct prior *prior_make(struct model *m, enum dtype act, const struct settings *s, const struct sink *sink, struct err *e);
+void prior_delete(struct prior *p);
+/* Pictures that prior_make would have to make now; -1 and *e: the directory cannot be used. */
+int prior_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e);
+/* The callbacks of batch.h; latents only where every picture has them, and wanted. p must outlive out. */
+void prior_pictures(struct prior *p, bool latents, struct class_pictures *out);
+
+#endif
