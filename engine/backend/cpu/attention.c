@@ -179,7 +179,7 @@ void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, cons
 struct backward {
   struct shape h;
   float *q, *d_o;         /* [tq, d]; q times scale log2 e */
-  float *qt, *dot;        /* [d, lq] */
+  float *qt, *dot, *ot;   /* [d, lq] */
   float *kt, *vt;         /* lanes are keys: [ceil(tk / nr)][d][nr] */
   float *kp;              /* lanes are elements: [d_panels][keys in whole blocks][nr] */
   float *lse, *delta;     /* [tq]; lse times log2 e */
@@ -201,7 +201,7 @@ static int64_t backward_layout(struct backward *w, float *p) {
     float **at;
     int64_t n;
   } parts[] = {
-      {&w->q, h->tq * h->d}, {&w->d_o, h->tq * h->d}, {&w->qt, h->d * h->lq}, {&w->dot, h->d * h->lq}, {&w->kt, padded_keys(h) * h->d},
+      {&w->q, h->tq * h->d}, {&w->d_o, h->tq * h->d}, {&w->qt, h->d * h->lq}, {&w->dot, h->d * h->lq}, {&w->ot, h->d * h->lq}, {&w->kt, padded_keys(h) * h->d},
       {&w->vt, padded_keys(h) * h->d}, {&w->kp, h->d_panels * padded_keys(h) * nr}, 
       {&w->lse, h->tq}, {&w->delta, h->tq}, {&w->dk, BACK_KEYS * h->d_tiles}, {&w->dv, BACK_KEYS * h->d_tiles}, {&w->s, block},
       {&w->ds, block}, {&w->wide_ds, BACK_QUERIES * BACK_KEYS},
@@ -211,16 +211,6 @@ static int64_t backward_layout(struct backward *w, float *p) {
     used += cpu_round(parts[i].n);
   }
   return used;
-}
-
-/* delta[i] = d_o[i] . o[i] */
-static void backward_rows(struct backward *w, const struct head *o, const float *lse) {
-  for (int64_t i = 0; i < w->h.tq; i++) {
-    float sum = 0;
-    for (int64_t j = 0; j < w->h.d; j++) sum += w->d_o[i * w->h.d + j] * head_get(o, i, j);
-    w->delta[i] = sum;
-    w->lse[i] = lse[i] * LOG2E;
-  }
 }
 
 /* One block of queries against one panel of keys. */
@@ -294,7 +284,9 @@ static void backward_item(const struct backward_call *c, int64_t item, int64_t s
   copy_lanes(w.kt, nr, &k, 0, h->tk, h->d, 1);
   copy_lanes(w.vt, nr, &v, 0, h->tk, h->d, 1);
   copy_panels(w.kp, nr, &k, h->tk, padded_keys(h), h->d);
-  backward_rows(&w, &o, c->lse + item * h->tq);
+  copy_columns(w.ot, h->lq, &o, h->tq, h->d);
+  h->k->attn_delta(w.delta, w.dot, w.ot, h->lq, h->d, h->tq);
+  for (int64_t i = 0; i < h->tq; i++) w.lse[i] = c->lse[item * h->tq + i] * LOG2E;
   int64_t blocks = ceil_div(h->tk, BACK_KEYS), size = ceil_div(blocks, c->splits);
   for (int64_t i = split * size; i < least(blocks, (split + 1) * size); i++) backward_keys(&w, i * BACK_KEYS);
 }

@@ -31,22 +31,25 @@ static void cpu_close(struct backend *b) {
   struct cpu *c = cpu_of(b);
   if (!c) return;
   dnnl_close(b);
-  ref_release(b, c->scratch, c->scratch_bytes);
+  ref_release(b, c->scratch.p, c->scratch.bytes);
+  ref_release(b, c->scratch2.p, c->scratch2.bytes);
   free(c);
   b->state = NULL;
 }
 
 static const char *cpu_describe(const struct backend *b) { return cpu_of(b)->text; }
 
-float *cpu_scratch(struct backend *b, int64_t n) {
-  struct cpu *c = cpu_of(b);
-  size_t bytes = (size_t)n * sizeof(float);
-  if (bytes <= c->scratch_bytes && c->scratch) return c->scratch;
-  ref_release(b, c->scratch, c->scratch_bytes);
-  c->scratch = ref_alloc(b, bytes, &b->fault);
-  c->scratch_bytes = c->scratch ? bytes : 0;
-  return c->scratch;
+static float *grown(struct backend *b, struct cpu_buffer *s, int64_t n) {
+  size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float);
+  if (s->p && bytes <= s->bytes) return s->p;
+  ref_release(b, s->p, s->bytes);
+  s->p = ref_alloc(b, bytes, &b->fault);
+  s->bytes = s->p ? bytes : 0;
+  return s->p;
 }
+
+float *cpu_scratch(struct backend *b, int64_t n) { return grown(b, &cpu_of(b)->scratch, n); }
+float *cpu_scratch2(struct backend *b, int64_t n) { return grown(b, &cpu_of(b)->scratch2, n); }
 
 const struct backend_ops backend_cpu = {
     .name = "cpu",
@@ -59,20 +62,20 @@ const struct backend_ops backend_cpu = {
     .download = ref_copy,
     .move = ref_copy,
     .drop_pack = ref_drop_pack,
-    .fill = ref_fill,
-    .cast = ref_cast,
-    .axpby = ref_axpby,
-    .add = ref_add,
-    .act = ref_act,
-    .act_bwd = ref_act_bwd,
-    .geglu = ref_geglu,
-    .geglu_bwd = ref_geglu_bwd,
-    .add_rows = ref_add_rows,
-    .sum_rows = ref_sum_rows,
-    .concat = ref_concat,
-    .split = ref_split,
-    .upsample = ref_upsample,
-    .upsample_bwd = ref_upsample_bwd,
+    .fill = cpu_fill,
+    .cast = cpu_cast,
+    .axpby = cpu_axpby,
+    .add = cpu_add,
+    .act = cpu_act,
+    .act_bwd = cpu_act_bwd,
+    .geglu = cpu_geglu,
+    .geglu_bwd = cpu_geglu_bwd,
+    .add_rows = cpu_add_rows,
+    .sum_rows = cpu_sum_rows,
+    .concat = cpu_concat,
+    .split = cpu_split,
+    .upsample = cpu_upsample,
+    .upsample_bwd = cpu_upsample_bwd,
     .embed = ref_embed,
     .embed_bwd = ref_embed_bwd,
     .linear = cpu_linear,
@@ -87,9 +90,9 @@ const struct backend_ops backend_cpu = {
     .layer_norm_bwd = ref_layer_norm_bwd,
     .attention = cpu_attention,
     .attention_bwd = cpu_attention_bwd,
-    .normal = ref_normal,
+    .normal = cpu_normal,
     .posterior = ref_posterior,
     .mse = ref_mse,
-    .sum_squares = ref_sum_squares,
-    .adamw = ref_adamw,
+    .sum_squares = cpu_sum_squares,
+    .adamw = cpu_adamw,
 };

@@ -11,11 +11,16 @@
 
 struct dnnl; /* dnnl.c, or dnnl_none.c in a build without oneDNN */
 
+/* Grown to the largest need. */
+struct cpu_buffer {
+  void *p;
+  size_t bytes;
+};
+
 struct cpu {
   const struct kernels *k;
   struct dnnl *dnnl; /* NULL: not in this build, or unusable */
-  void *scratch;     /* one buffer, grown to the largest need */
-  size_t scratch_bytes;
+  struct cpu_buffer scratch, scratch2;
   char text[128];
 };
 
@@ -24,6 +29,7 @@ static inline struct cpu *cpu_of(const struct backend *b) { return b->state; }
 /* Scratch of the running call: n floats, 64-byte aligned, contents undefined, gone with the next call of a slot.
    NULL and b->fault where there is no memory. Kept between calls: a steady step asks the system for nothing. */
 float *cpu_scratch(struct backend *b, int64_t n);
+float *cpu_scratch2(struct backend *b, int64_t n); /* another, for slots that other slots call */
 static inline int64_t cpu_round(int64_t n) { return (n + 15) / 16 * 16; }
 
 enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
@@ -107,6 +113,23 @@ void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, 
 void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
                  const struct conv_shape *s);
 void cpu_drop_pack(struct backend *b, struct param *p);
+void cpu_fill(struct backend *b, struct tensor *y, float value);
+void cpu_cast(struct backend *b, struct tensor *y, const struct tensor *x);
+void cpu_axpby(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta);
+void cpu_add(struct backend *b, struct tensor *y, const struct tensor *a, const struct tensor *c);
+void cpu_act(struct backend *b, struct tensor *y, const struct tensor *x, enum activation kind);
+void cpu_act_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, enum activation kind);
+void cpu_geglu(struct backend *b, struct tensor *y, const struct tensor *x);
+void cpu_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x);
+void cpu_add_rows(struct backend *b, struct tensor *y, const struct tensor *x, const struct tensor *e);
+void cpu_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy);
+void cpu_concat(struct backend *b, struct tensor *y, const struct tensor *x1, const struct tensor *x2);
+void cpu_split(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y);
+void cpu_upsample(struct backend *b, struct tensor *y, const struct tensor *x);
+void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy);
+double cpu_sum_squares(struct backend *b, const float *x, int64_t n);
+void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t count, const struct adamw *a);
+void cpu_normal(struct backend *b, struct tensor *out, const struct rng_counter *c);
 void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, const struct attention_shape *s);
 void cpu_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,

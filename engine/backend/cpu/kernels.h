@@ -32,6 +32,11 @@ struct tile_out {
   const float *bias; /* NULL: none */
 };
 
+/* struct adamw with what depends on the step worked out. */
+struct adamw_step {
+  float beta1, beta2, eps, grad_scale, step_size, inverse_root, keep;
+};
+
 struct kernels {
   const char *name;
   int mr, nr; /* rows and columns of a tile */
@@ -45,6 +50,20 @@ struct kernels {
   void (*attn_softmax)(float *s, int64_t keys, float *m, float *l, float *o, int64_t d);
   void (*attn_gradient)(float *s, float *ds, float *copy, int64_t ld, int64_t rows, const float *lse, const float *delta,
                         const int32_t *limit);
+  /* sum over i of a[i, lane] c[i, lane], i < d, for n lanes, rows ld apart; in the order in which a tile sums */
+  void (*attn_delta)(float *delta, const float *a, const float *c, int64_t ld, int64_t d, int64_t n);
+
+  /* elementwise.inc; results may take the place of an operand */
+  void (*widen)(float *y, const uint16_t *x, int64_t n);
+  void (*narrow)(uint16_t *y, const float *x, int64_t n);
+  void (*axpby)(float *y, float alpha, const float *x, float beta, int64_t n);
+  void (*add)(float *y, const float *a, const float *c, int64_t n);
+  void (*act)(float *y, const float *x, int64_t n, enum activation kind);
+  void (*act_bwd)(float *dx, const float *dy, const float *x, int64_t n, enum activation kind);
+  void (*geglu)(float *y, const float *h, const float *gate, int64_t n);
+  void (*geglu_bwd)(float *dh, float *dgate, const float *dy, const float *h, const float *gate, int64_t n);
+  double (*sum_squares)(const float *x, int64_t n);
+  void (*adamw)(float *w, const float *g, float *m, float *v, int64_t n, const struct adamw_step *a);
 };
 
 extern const struct kernels kernels_sse2, kernels_avx2, kernels_avx512;
