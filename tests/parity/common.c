@@ -33,6 +33,7 @@ void row_compare(struct report *r, const char *name, const float *have, const fl
 void row_error(struct report *r, const char *name, const struct err *e)
 {
   if (!r->quiet) printf("%-60s %s\n", name, e->text);
+  r->errors++;
   row(r, name, NAN, NAN, 0);
 }
 
@@ -61,7 +62,7 @@ void rig_close(struct rig *g)
 {
   pool_delete(g->c.pool);
   if (g->memory) g->b->op->release(g->b, g->memory, g->bytes);
-  model_close(g->m);
+  if (g->m) model_close(g->m);
   if (g->b) backend_close(g->b);
 }
 
@@ -104,7 +105,10 @@ float *dump_floats(const struct st_file *f, int64_t *n, const char *fmt, ...)
   int64_t count = 1;
   for (int i = 0; i < t->rank; i++) count *= t->dim[i];
   float *x = malloc((size_t)(count + 1) * sizeof *x);
-  if (!x || (count > 0 && !st_floats(t, 0, count, x))) fatal("cannot be read", t->name);
+  if (!x) fatal("out of memory", t->name);
+  bool bytes = t->known_type && t->type == DT_U8;
+  for (int64_t i = 0; bytes && i < count; i++) x[i] = t->data[i];
+  if (!bytes && count > 0 && !st_floats(t, 0, count, x)) fatal("cannot be read", t->name);
   if (n) *n = count;
   return x;
 }

@@ -11,7 +11,7 @@ struct report {
   const char *backend; /* "cpu", "ref" */
   const char *mistake; /* NULL: none */
   enum dtype act;
-  int rows, failed;
+  int rows, failed, errors; /* errors: rows without numbers */
   bool quiet;
 };
 
