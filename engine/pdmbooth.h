@@ -155,7 +155,8 @@ struct sample_job {
   const char *device;
   int threads;
   const char *latents_in; /* .npy [n, c, h, w] of initial noise, or "" */
-  const char *dump_dir;   /* "": none; else noise.npy, latents.npy (final, scaled space) [n, c, h, w], text.npy [n, 77, d], negative.npy */
+  const char *dump_dir;   /* "": none; else noise.npy and latents.npy (final, scaled space) [n, c, h, w], text.npy and negative.npy
+                             [n, 77, d] of all n pictures */
 };
 bool engine_sample(const struct sample_job *j, const struct embedded_file *embedded, const struct sink *sink, struct err *e);
 
