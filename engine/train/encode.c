@@ -14,8 +14,11 @@ bool planning(const struct ctx *c) {
 }
 
 bool encode_pixels(struct ctx *c, struct model *m, const float *pixels, int width, int height, float *moments) {
+  enum dtype act = c->act;
+  c->act = DT_F32; /* the VAE runs in fp32 whatever the UNet's type is: its moments enter everything */
   struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){1, height, width, 3}, pixels);
   struct tensor y = vae_encode(c, m->vae, &x);
+  c->act = act;
   ctx_free(c, &x);
   if (!c->failed) ctx_download(c, moments, &y);
   ctx_free(c, &y);

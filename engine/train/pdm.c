@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "train/encode.h"
-#include "train/picture.h"
 #include "train/trajectory.h"
 
 enum { PAIRS_A_FILE = 64 };
@@ -276,7 +275,7 @@ static bool make_rows(struct q_run *r, int kept, struct err *e) {
   r->rows = calloc(whole * PAIRS_A_FILE, sizeof *r->rows);
   r->done = r->total - r->t->pairs + (int64_t)kept * PAIRS_A_FILE;
   bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");
-  ok = ok && make_dirs(dir, e) && with_pool(r->j->m->b, r->j->act, compute_rows, r, NULL, e);
+  ok = ok && make_dirs(dir, e) && workspace_run(&r->j->m->work, r->j->m->b, r->j->act, compute_rows, r, NULL, e);
   free(r->latents);
   free(r->q);
   free(r->rows);
@@ -388,7 +387,7 @@ bool pdm_trajectory_q(const struct pdm_job *j, int photograph, int timestep, flo
   p.run.latents = out_latents ? out_latents : calloc((size_t)p.run.size.count, sizeof *p.run.latents);
   bool ok = p.run.latents || err_set(e, ERR_FAILED, "out of memory for the latents of a photograph");
   for (int i = 0; ok && i < g.n; i++) ok = trajectory_make(g.t + i, i * 2 * (int64_t)j->steps, g.n * 2 * (int64_t)j->steps, e);
-  ok = ok && with_pool(j->m->b, j->act, compute_probe, &p, NULL, e);
+  ok = ok && workspace_run(&j->m->work, j->m->b, j->act, compute_probe, &p, NULL, e);
   if (!out_latents) free(p.run.latents);
   groups_release(&g);
   return ok;

@@ -1,0 +1,140 @@
+/* What a run gives while it trains: samples, checkpoints, the state, the probe. Where weights are averaged, those are the ones shown. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "train/picture.h"
+#include "train/trainer.h"
+
+/* --- samples ----------------------------------------------------------------------------------------------------------------------- */
+
+struct sampling {
+  struct trainer *t;
+  struct picture_job job;
+  int step, done, total;
+};
+
+/* Pictures first .. first + n - 1 of all prompts times count. */
+static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
+  const struct settings *s = k->t->s;
+  const char *prompt[256] = {0};
+  uint64_t seed[256] = {0};
+  struct image out[256] = {0};
+  for (int i = 0; i < n; i++) {
+    prompt[i] = s->prompts.test[(first + i) / s->samples.count];
+    seed[i] = s->samples.seed + (uint64_t)((first + i) % s->samples.count);
+  }
+  bool ok = pictures_make(k->t->m, k->t->act, &k->job, prompt, seed, n, NULL, out, NULL, tell_stop_code, (void *)k->t->sink, e);
+  for (int i = 0; ok && i < n; i++) {
+    struct sample_event v = {.step = k->step, .prompt = prompt[i], .negative = k->job.negative, .prompt_index = (first + i) / s->samples.count,
+                             .picture_index = (first + i) % s->samples.count, .seed = seed[i], .sampler = sampler_names[k->job.sampler],
+                             .steps = k->job.steps, .guidance = k->job.guidance, .picture = out + i};
+    const struct sink *sink = k->t->sink;
+    ok = !sink || !sink->sample || sink->sample(sink->user, &v, e) || err_set(e, ERR_FAILED, "a sample could not be written");
+  }
+  for (int i = 0; i < n; i++) image_release(out + i);
+  return ok;
+}
+
+bool output_samples(struct trainer *t, int step, struct err *e) {
+  const struct settings *s = t->s;
+  struct sampling k = {.t = t, .step = step, .total = s->prompts.tests * s->samples.count,
+                       .job = {.sampler = (enum sampler_kind)s->samples.sampler, .steps = s->samples.steps, .guidance = s->samples.guidance,
+                               .negative = s->prompts.negative ? s->prompts.negative : "", .width = s->train.width, .height = s->train.height}};
+  int batch = s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch;
+  bool ok = true;
+  swap_averaged(&t->opt);
+  for (int i = 0; ok && i < k.total; i += batch) {
+    tell_progress(t->sink, "samples", i, k.total);
+    ok = sample_some(&k, i, k.total - i < batch ? k.total - i : batch, e);
+  }
+  swap_averaged(&t->opt);
+  if (ok && k.total > 0) tell_progress(t->sink, "samples", k.total, k.total);
+  if (ok) t->state.sampled = step;
+  return ok;
+}
+
+/* --- checkpoints ---------------------------------------------------------------------------------------------------------------------- */
+
+bool output_state(struct trainer *t, struct err *e) {
+  return state_save(t->s->run_dir, &t->state, &t->opt, t->name, e);
+}
+
+bool output_checkpoint(struct trainer *t, bool final, struct err *e) {
+  const struct settings *s = t->s;
+  struct checkpoint_want w = {.lora = s->train.mode == MODE_LORA, .averaged = s->train.ema_decay > 0, .dtype = (enum dtype)s->checkpoints.dtype,
+                              .step = t->state.step};
+  char path[TRAINER_PATH];
+  checkpoint_path(s->run_dir, t->state.step, final, path, sizeof path);
+  tell_progress(t->sink, "saving", 0, 1);
+  if (!checkpoint_write(t->m, &t->opt, t->name, path, &w, e)) return false;
+  if (!final) {
+    if (!run_state_made(&t->state, t->state.step, e)) return false;
+    checkpoint_prune(s->run_dir, &t->state, s->checkpoints.keep);
+  }
+  snprintf(t->out->checkpoint, sizeof t->out->checkpoint, "%s", path);
+  tell_progress(t->sink, "saving", 1, 1);
+  if (t->sink && t->sink->checkpoint) t->sink->checkpoint(t->sink->user, t->state.step, path, final);
+  return true;
+}
+
+/* --- the probe: noise loss over fixed (timestep, noise) pairs of what was held out of training -------------------------------------------- */
+
+/* The pairs are the same in every run, whatever its seed: t from 64 equal bands, noise from the pair's number. */
+static const uint64_t PROBE_SEED = 0x70726f6265; /* "probe" */
+
+static int probe_timestep(const struct trainer *t, int i) {
+  struct rng_counter c = {.seed = PROBE_SEED, .stream = RNG_TIMESTEP, .index = (uint32_t)i};
+  return (int)(((double)i + (double)rng_uniform(&c, 0)) * t->m->schedule.steps / PROBE_PAIRS);
+}
+
+bool probe_init(struct trainer *t, struct err *e) {
+  size_t n = (size_t)t->batch.size.count;
+  if (t->data.held_out == 0) return true;
+  t->probe_latents = calloc(n * (size_t)t->data.held_out, sizeof *t->probe_latents);
+  t->probe_noise = calloc(n * (size_t)t->batch.slots, sizeof *t->probe_noise);
+  if (!t->probe_latents || !t->probe_noise) return err_set(e, ERR_FAILED, "out of memory for the probe");
+  struct ctx c;
+  if (!trainer_ctx(t, &c, e)) return false;
+  bool ok = true;
+  for (int i = 0; ok && i < t->data.held_out; i++) {
+    struct photograph *p = t->data.photograph + t->data.photographs + i;
+    const float *moments = center_moments(&c, t->m, &t->data, p, false, t->batch.data[0].pixels);
+    ok = moments && moments_to_latents(&c, t->m, moments, NULL, &t->batch.size, t->probe_latents + (size_t)i * n);
+  }
+  trainer_ctx_end(&c);
+  return ok;
+}
+
+static bool probe_some(struct trainer *t, struct slot *slot, int first, int n, double *sum, struct err *e) {
+  int64_t count = t->batch.size.count;
+  struct step_options o = {.pdm_handle = -1, .grad_scale = 1};
+  struct step_loss l;
+  struct ctx c;
+  for (int i = 0; i < n; i++) {
+    struct rng_counter k = {.seed = PROBE_SEED, .stream = RNG_PROBE, .index = (uint32_t)(first + i)};
+    rng_normal(&k, t->probe_noise + i * count, 0, count);
+    slot[i] = (struct slot){.kind = SLOT_INSTANCE, .example = i, .t = probe_timestep(t, first + i), .ids = t->batch.instance_ids,
+                            .latents = t->probe_latents + (first + i) % t->data.held_out * count, .noise = t->probe_noise + i * count};
+  }
+  if (!trainer_ctx(t, &c, e)) return false;
+  bool ok = eval_step(&c, t->m, slot, n, n, t->batch.size.h, t->batch.size.w, &o, &l, e);
+  trainer_ctx_end(&c);
+  *sum += l.instance * n;
+  return ok;
+}
+
+bool output_probe(struct trainer *t, double *loss, struct err *e) {
+  *loss = NAN;
+  if (t->data.held_out == 0) return true;
+  struct slot slot[PROBE_PAIRS];
+  int most = t->batch.slots < PROBE_PAIRS ? t->batch.slots : PROBE_PAIRS;
+  double sum = 0;
+  bool ok = true;
+  swap_averaged(&t->opt);
+  for (int i = 0; ok && i < PROBE_PAIRS; i += most) ok = probe_some(t, slot, i, PROBE_PAIRS - i < most ? PROBE_PAIRS - i : most, &sum, e);
+  swap_averaged(&t->opt);
+  *loss = sum / PROBE_PAIRS;
+  return ok;
+}

@@ -1,0 +1,275 @@
+/* engine_run (pdmbooth.h): the stages of a run, each of which finds what an earlier, stopped run has done already. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "train/trainer.h"
+
+/* --- opening ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_text_target(const char *name) {
+  size_t n = strlen(name);
+  return n > 5 && strcmp(name + n - 5, "_proj") == 0;
+}
+
+/* Targets of one network: those that the profile names for it, or all projections of its attention. */
+static struct lora_spec lora_of(const struct settings *s, bool text) {
+  static const char *const of_unet[] = {"to_q", "to_k", "to_v", "to_out.0"}, *const of_text[] = {"q_proj", "k_proj", "v_proj", "out_proj"};
+  struct lora_spec l = {.rank = s->train.rank, .alpha = s->train.alpha > 0 ? (float)s->train.alpha : (float)s->train.rank};
+  for (int i = 0; i < s->train.targets && l.n_targets < LORA_MAX_TARGETS; i++)
+    if (is_text_target(s->train.target[i]) == text) l.target[l.n_targets++] = s->train.target[i];
+  if (l.n_targets > 0) return l;
+  l.n_targets = 4;
+  memcpy(l.target, text ? of_text : of_unet, sizeof of_unet);
+  return l;
+}
+
+static void model_source(const struct settings *s, const struct embedded_file *embedded, struct source *out) {
+  if (embedded && strcmp(s->model.path, "embedded") == 0) source_embedded(out, embedded, "tiny-sd");
+  else source_dir(out, s->model.path);
+}
+
+static bool open_model(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  struct source source;
+  bool lora = s->train.mode == MODE_LORA;
+  struct lora_spec unet = lora_of(s, false), text = lora_of(s, true);
+  struct model_want w = {.train_unet = !lora, .train_text = !lora && s->train.text_encoder, .unet_lora = lora ? &unet : NULL,
+                         .text_lora = lora && s->train.text_encoder ? &text : NULL, .seed = s->train.seed};
+  model_source(s, t->embedded, &source);
+  t->m = model_open(t->b, &source, &w, e);
+  if (!t->m) return false;
+  t->set[0] = lora ? unet_lora(t->m->unet)->params : unet_params(t->m->unet);
+  t->name[0] = "unet";
+  t->sets = 1;
+  if (!s->train.text_encoder) return true;
+  t->set[1] = lora ? clip_lora(t->m->text)->params : clip_params(t->m->text);
+  t->name[1] = "text_encoder";
+  t->sets = 2;
+  return true;
+}
+
+static bool check_sizes(const struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  int f = vae_factor(t->m->vae);
+  if (s->train.width < f || s->train.height < f || s->train.width % f || s->train.height % f)
+    return err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width, s->train.height, f);
+  if (s->losses.pdm && s->losses.pdm_steps > t->m->schedule.steps - 1)
+    return err_set(e, ERR_USAGE, "pdm_steps %d: this model has %d levels to invert", s->losses.pdm_steps, t->m->schedule.steps - 1);
+  if (s->losses.mask_prior) return err_set(e, ERR_USAGE, "mask_prior needs masks of the class images, which cannot be made yet: switch it off");
+  return true;
+}
+
+static bool open_data(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  bool masks = (s->losses.instance && s->losses.mask_dm) || (s->losses.pdm && s->losses.mask_pdm);
+  struct dataset_want w = {.images = s->subject.images, .mask_dir = s->subject.mask_dir, .hold_out = s->subject.hold_out, .masks = masks,
+                           .width = s->train.width, .height = s->train.height};
+  if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &w, e)) return false;
+  t->pdm_handle = -1;
+  if (s->losses.pdm && !unet_pdm_layer(t->m->unet, s->losses.pdm_layer, t->pdm_layer, sizeof t->pdm_layer, &t->pdm_handle, e)) return false;
+  t->draw = (struct draw){.seed = s->train.seed, .photographs = t->data.photographs, .class_images = s->losses.prior ? s->prior.images : 0,
+                          .batch = s->train.batch, .accumulation = s->train.accumulation, .timesteps = t->m->schedule.steps, .flip = s->train.flip};
+  t->options = (struct step_options){.prior_weight = s->losses.prior_weight, .pdm_weight = s->losses.pdm_weight, .min_snr = s->train.min_snr,
+                                     .train_text = s->train.text_encoder, .pdm_handle = t->pdm_handle, .grad_scale = 1.0f / (float)s->train.accumulation};
+  t->lr = (struct lr_schedule){.kind = (enum lr_kind)s->train.schedule, .base = s->train.lr, .warmup = s->train.warmup, .steps = s->train.steps,
+                               .cycles = s->train.lr_cycles, .power = s->train.lr_power, .end = 1e-7};
+  return draw_init(&t->draw, e);
+}
+
+/* --- going on --------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a state belongs to: model, photographs, and the settings that shape what is trained and drawn. */
+static void identity(const struct trainer *t, char out[65]) {
+  const struct settings *s = t->s;
+  struct sha256 h;
+  char text[512];
+  int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %a %llu %d%d%d%d%d %d %d", t->m->hash, (int)s->train.mode, s->train.text_encoder,
+                   s->train.batch, s->train.accumulation, s->train.width, s->train.height, (int)s->train.precision, s->train.rank, s->train.alpha,
+                   (unsigned long long)s->train.seed, s->losses.instance, s->losses.prior, s->losses.pdm, s->losses.mask_dm, s->losses.mask_pdm,
+                   s->train.ema_decay > 0, s->train.moments_bf16);
+  sha256_begin(&h);
+  sha256_add(&h, text, (size_t)n);
+  for (int i = 0; i < s->train.targets; i++) sha256_add(&h, s->train.target[i], strlen(s->train.target[i]) + 1);
+  sha256_add(&h, s->prompts.instance, strlen(s->prompts.instance) + 1);
+  sha256_add(&h, s->prompts.class_prompt, strlen(s->prompts.class_prompt) + 1);
+  for (int i = 0; i < t->data.photographs; i++) sha256_add(&h, t->data.photograph[i].hash, 64);
+  sha256_end(&h, out);
+}
+
+static void done_path(const struct trainer *t, char *out, size_t n) {
+  snprintf(out, n, "%s/done", t->state_dir);
+}
+
+static void done_text(const struct trainer *t, char *out, size_t n) {
+  snprintf(out, n, "%s %d\n", t->state.identity, t->s->train.steps);
+}
+
+/* An earlier call finished this very run, and nobody was told. */
+static bool was_finished(struct trainer *t) {
+  char path[TRAINER_PATH + 16], text[128];
+  struct err ignored = {0};
+  struct blob b;
+  done_path(t, path, sizeof path);
+  done_text(t, text, sizeof text);
+  if (access(path, R_OK) != 0 || !blob_map(path, &b, &ignored)) return false;
+  bool same = b.size == strlen(text) && memcmp(b.data, text, b.size) == 0;
+  blob_close(&b);
+  return same;
+}
+
+static bool find_state(struct trainer *t, struct err *e) {
+  char own[65];
+  t->state = (struct run_state){.sampled = -1};
+  identity(t, own);
+  memcpy(t->state.identity, own, sizeof own);
+  if (!t->s->resume) {
+    remove_tree(t->state_dir);
+    return true;
+  }
+  t->finished = was_finished(t);
+  if (!t->finished && !state_find(t->s->run_dir, &t->state, &t->resumed, e)) return false;
+  if (t->resumed && strcmp(own, t->state.identity) != 0)
+    return err_set(e, ERR_USAGE, "%s: its state was made with another model, other photographs or settings; start a new run directory", t->s->run_dir);
+  if (t->resumed) tell(t->sink, LOG_INFO, "going on after step %d of %d", t->state.step, t->s->train.steps);
+  else if (!t->finished) tell(t->sink, LOG_INFO, "nothing to resume: starting");
+  return true;
+}
+
+/* --- stages ------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool make_class_images(struct trainer *t, struct err *e) {
+  if (!t->s->losses.prior) return true;
+  t->prior = prior_make(t->m, t->act, t->s, t->sink, e);
+  if (!t->prior) return false;
+  prior_pictures(t->prior, t->s->prior.latents, &t->classes);
+  return true;
+}
+
+static bool make_targets(struct trainer *t, struct err *e) {
+  int pairs;
+  if (!t->s->losses.pdm) return true;
+  struct draw_pair *pair = plan_pairs(t, &pairs, e);
+  if (!pair) return false;
+  struct pdm_job job = plan_pdm_job(t, pair, pairs);
+  t->pdm = pdm_make(&job, e);
+  free(pair);
+  return t->pdm != NULL;
+}
+
+static bool open_optimizer(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  if (!optimizer_init(&t->opt, t->b, t->set, t->sets, s->train.moments_bf16 ? DT_BF16 : DT_F32, s->train.ema_decay > 0, e)) return false;
+  t->opt.beta1 = (float)s->train.beta1;
+  t->opt.beta2 = (float)s->train.beta2;
+  t->opt.eps = (float)s->train.epsilon;
+  t->opt.weight_decay = (float)s->train.weight_decay;
+  t->opt.max_norm = (float)s->train.max_grad_norm;
+  t->opt.ema_decay = (float)s->train.ema_decay;
+  optimizer_zero_grad(&t->opt);
+  return !t->resumed || state_load(s->run_dir, &t->state, &t->opt, t->name, e);
+}
+
+static bool open_batch(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  t->batch = (struct batch){.m = t->m, .d = &t->data, .draw = &t->draw, .pdm = t->pdm, .classes = &t->classes,
+                            .want = {.instance = s->losses.instance, .prior = s->losses.prior, .pdm = s->losses.pdm, .mask_dm = s->losses.mask_dm,
+                                     .center_crop = s->train.center_crop, .noise_offset = s->train.noise_offset,
+                                     .instance_prompt = s->prompts.instance, .class_prompt = s->prompts.class_prompt}};
+  return batch_init(&t->batch, e) && probe_init(t, e);
+}
+
+static void open_dump(struct trainer *t) {
+  const struct settings *s = t->s;
+  const double number[] = {s->losses.prior_weight, s->losses.pdm_weight, s->train.min_snr, s->train.max_grad_norm, s->train.weight_decay,
+                           s->train.rank, s->train.alpha > 0 ? s->train.alpha : s->train.rank};
+  static const char *const key[] = {"prior_weight", "pdm_weight", "min_snr", "max_grad_norm", "weight_decay", "rank", "alpha"};
+  int n = 0;
+  t->dump_meta[n++] = (struct st_pair){"mode", s->train.mode == MODE_LORA ? "lora" : "full"};
+  for (int i = 0; i < (s->train.mode == MODE_LORA ? 7 : 5); i++) {
+    snprintf(t->dump_text[i], sizeof t->dump_text[i], "%.17g", number[i]);
+    t->dump_meta[n++] = (struct st_pair){key[i], t->dump_text[i]};
+  }
+  if (s->losses.pdm) t->dump_meta[n++] = (struct st_pair){"pdm_layer", t->pdm_layer};
+  t->dump = (struct dump){.dir = s->dump_dir, .meta = t->dump_meta, .n_meta = n, .o = &t->opt, .names = t->name};
+}
+
+/* The last model, then the note that all is done; the state is not needed any more. */
+static bool finish(struct trainer *t, struct err *e) {
+  char path[TRAINER_PATH + 16], text[128];
+  bool wanted = t->s->train.mode == MODE_LORA || t->s->checkpoints.save_weights;
+  if (wanted && !output_checkpoint(t, true, e)) return false;
+  done_path(t, path, sizeof path);
+  done_text(t, text, sizeof text);
+  remove_tree(t->state_dir);
+  return make_dirs(t->state_dir, e) && write_file(path, text, strlen(text), e);
+}
+
+/* A run that is stopped in training saves what it has; one that failed keeps what the last checkpoint saved. */
+static bool stopped(struct trainer *t, struct err *e) {
+  struct err saving = {0};
+  if (e->code != ERR_SIGINT && e->code != ERR_SIGTERM) return false;
+  if (!output_state(t, &saving)) tell(t->sink, LOG_WARN, "the state could not be saved: %s", saving.text);
+  else tell(t->sink, LOG_INFO, "stopped after step %d; its state is saved", t->state.step);
+  return false;
+}
+
+static bool run_stages(struct trainer *t, struct err *e) {
+  t->act = t->s->train.precision == PRECISION_BF16 ? DT_BF16 : DT_F32;
+  t->b = backend_open(t->s->engine.device, t->s->engine.threads, e);
+  if (!t->b) return false;
+  tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
+  if (!open_model(t, e) || !open_data(t, e) || !find_state(t, e)) return false;
+  if (t->finished) {
+    t->state.step = t->s->train.steps;
+    checkpoint_path(t->s->run_dir, t->state.step, true, t->out->checkpoint, sizeof t->out->checkpoint);
+    if (access(t->out->checkpoint, R_OK) != 0) t->out->checkpoint[0] = '\0';
+    tell(t->sink, LOG_INFO, "this run is finished already");
+    return true;
+  }
+  t->out->start_step = t->state.step;
+  bool ready = make_dirs(t->state_dir, e) && plan_memory(t, e) && plan_forecast(t, e) && make_class_images(t, e) && make_targets(t, e) &&
+               open_batch(t, e) && open_optimizer(t, e);
+  if (!ready) return false;
+  open_dump(t);
+  return train_loop(t, e) ? finish(t, e) : stopped(t, e);
+}
+
+static void release(struct trainer *t) {
+  dump_release(&t->dump);
+  free(t->probe_latents);
+  free(t->probe_noise);
+  run_state_release(&t->state);
+  optimizer_release(&t->opt);
+  batch_release(&t->batch);
+  pdm_close(t->pdm);
+  prior_delete(t->prior);
+  draw_release(&t->draw);
+  dataset_close(&t->data);
+  model_close(t->m);
+  if (t->b) backend_close(t->b);
+}
+
+bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out, struct err *e) {
+  struct err mine = {0};
+  struct run_result ignored;
+  struct trainer *t = calloc(1, sizeof *t);
+  if (!e) e = &mine;
+  if (!out) out = &ignored;
+  *out = (struct run_result){.last_loss = NAN};
+  if (!t) return err_set(e, ERR_FIT, "out of memory");
+  *t = (struct trainer){.s = s, .embedded = embedded, .sink = sink, .out = out, .pdm_handle = -1, .started = now_seconds()};
+  snprintf(t->state_dir, sizeof t->state_dir, "%s/state", s->run_dir);
+  if (s->engine.cache_dir && *s->engine.cache_dir) snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
+  else snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
+  bool ok = run_stages(t, e);
+  out->steps_done = t->state.step;
+  out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;
+  out->seconds = now_seconds() - t->started;
+  release(t);
+  free(t);
+  return ok;
+}

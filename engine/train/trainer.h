@@ -1,0 +1,69 @@
+/* A run under way: what the files of the trainer share. Nobody else includes this. */
+#ifndef PDMBOOTH_TRAIN_TRAINER_H
+#define PDMBOOTH_TRAIN_TRAINER_H
+
+#include "train/batch.h"
+#include "train/checkpoint.h"
+#include "train/dump.h"
+#include "train/optimizer.h"
+#include "train/prior.h"
+#include "train/tell.h"
+
+enum { TRAINER_PATH = 4300, PROBE_PAIRS = 64 };
+
+struct trainer {
+  const struct settings *s;
+  const struct embedded_file *embedded;
+  const struct sink *sink;
+  struct run_result *out;
+
+  struct backend *b;
+  struct model *m;
+  enum dtype act;
+  struct dataset data;
+  struct draw draw;
+  struct prior *prior;
+  struct class_pictures classes;
+  int pdm_handle;
+  char pdm_layer[256], cache_dir[TRAINER_PATH], state_dir[TRAINER_PATH];
+  struct pdm_targets *pdm;
+  struct batch batch;
+
+  struct param_set *set[2]; /* what is trained */
+  const char *name[2];      /* "unet", "text_encoder" */
+  int sets;
+  struct optimizer opt;
+  struct lr_schedule lr;
+  struct step_options options;
+  size_t step_bytes; /* of the workspace that a training step takes */
+
+  struct run_state state;
+  bool resumed, finished; /* finished: an earlier call had done everything */
+
+  float *probe_latents, *probe_noise; /* [held out][h, w, c]; [slots][h, w, c] */
+  struct dump dump;
+  char dump_text[8][32];
+  struct st_pair dump_meta[12];
+  double started;
+};
+
+/* --- plan.c: memory and time before anything long begins --- */
+bool plan_memory(struct trainer *t, struct err *e); /* sets step_bytes, may switch recomputation on; ERR_FIT with the remedy */
+bool plan_forecast(struct trainer *t, struct err *e); /* measures the machine's rate and says how long each stage will take */
+struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e);
+struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs);
+
+/* --- loop.c: the steps --- */
+bool train_loop(struct trainer *t, struct err *e);
+/* A context over the model's workspace for one pass of training, encoding or probing. */
+bool trainer_ctx(struct trainer *t, struct ctx *c, struct err *e);
+void trainer_ctx_end(struct ctx *c);
+
+/* --- outputs.c --- */
+bool output_samples(struct trainer *t, int step, struct err *e);
+bool output_checkpoint(struct trainer *t, bool final, struct err *e);
+bool output_state(struct trainer *t, struct err *e);
+bool output_probe(struct trainer *t, double *loss, struct err *e); /* NAN without a held-out photograph */
+bool probe_init(struct trainer *t, struct err *e);
+
+#endif
