@@ -268,6 +268,26 @@ static void test_safetensors_round_trip(void **state) {
   st_close(f);
 }
 
+/* Every half there is, by the fast loop and by the plain function. */
+static void test_halves(void **state) {
+  (void)state;
+  static uint16_t half[0x10000 + 7];
+  static float out[0x10000 + 7];
+  struct err e = {0};
+  for (size_t i = 0; i < sizeof half / sizeof *half; i++)
+    half[i] = (uint16_t)i;
+  const struct st_entry entry = {"odd name", DT_F16, 1, {0x10000 + 7}, half, DT_F16};
+  assert_true(st_write(in_dir("h.safetensors"), &entry, 1, NULL, 0, &e));
+  struct st_file *f = st_open_path(in_dir("h.safetensors"), &e);
+  assert_non_null(f);
+  assert_true(st_floats(st_at(f, 0), 0, 0x10000 + 7, out));
+  for (size_t i = 0; i < sizeof half / sizeof *half; i++) {
+    float want = f16_to_f32(half[i]);
+    assert_memory_equal(&out[i], &want, sizeof want);
+  }
+  st_close(f);
+}
+
 static void test_safetensors_write_wrong(void **state) {
   (void)state;
   static const float x[2];
@@ -559,6 +579,7 @@ int main(void) {
     cmocka_unit_test(test_json_values),
     cmocka_unit_test(test_json_wrong),
     ALONE(test_safetensors_round_trip),
+    ALONE(test_halves),
     ALONE(test_safetensors_write_wrong),
     ALONE(test_safetensors_damaged),
     ALONE(test_safetensors_odd),
