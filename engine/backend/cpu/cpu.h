@@ -6,6 +6,8 @@
 #ifndef PDMBOOTH_BACKEND_CPU_CPU_H
 #define PDMBOOTH_BACKEND_CPU_CPU_H
 
+#include <omp.h>
+
 #include "backend/backend.h"
 #include "kernels.h"
 
@@ -33,6 +35,15 @@ float *cpu_scratch2(struct backend *b, int64_t n); /* another, for slots that ot
 static inline int64_t cpu_round(int64_t n) { return (n + 15) / 16 * 16; }
 
 enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
+
+/* n floats of t (F32 or BF16) from element `at` on: in place, or widened into buffer. */
+static inline const float *cpu_in(const struct kernels *k, const struct tensor *t, int64_t at, int64_t n, float *buffer) {
+  if (t->type == DT_F32) return (const float *)t->data + at;
+  k->widen(buffer, (const uint16_t *)t->data + at, n);
+  return buffer;
+}
+
+static inline int cpu_thread(void) { return omp_get_thread_num(); }
 
 /* --- products (gemm.c) -------------------------------------------------------------------------------------------------- */
 
@@ -127,6 +138,14 @@ void cpu_concat(struct backend *b, struct tensor *y, const struct tensor *x1, co
 void cpu_split(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y);
 void cpu_upsample(struct backend *b, struct tensor *y, const struct tensor *x);
 void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy);
+void cpu_group_norm(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
+                    const struct param *beta, int groups, float eps, bool silu);
+void cpu_group_norm_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, const struct tensor *stats,
+                        struct param *gamma, struct param *beta, int groups, bool silu);
+void cpu_layer_norm(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
+                    const struct param *beta, float eps);
+void cpu_layer_norm_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, const struct tensor *stats,
+                        struct param *gamma, struct param *beta);
 double cpu_sum_squares(struct backend *b, const float *x, int64_t n);
 void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t count, const struct adamw *a);
 void cpu_normal(struct backend *b, struct tensor *out, const struct rng_counter *c);

@@ -9,13 +9,6 @@ enum { PIECE = 2048 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* n floats of t from element `at` on: in place, or widened into buffer. */
-static const float *in(const struct kernels *k, const struct tensor *t, int64_t at, int64_t n, float *buffer) {
-  if (t->type == DT_F32) return (const float *)t->data + at;
-  k->widen(buffer, (const uint16_t *)t->data + at, n);
-  return buffer;
-}
-
 /* Where a result is made; `done` takes it home. */
 static float *out(const struct tensor *t, int64_t at, float *buffer) { return t->type == DT_F32 ? (float *)t->data + at : buffer; }
 
@@ -55,7 +48,7 @@ void cpu_cast(struct backend *b, struct tensor *y, const struct tensor *x) {
   FOR_PIECES(b, count) {
     int64_t n = least(PIECE, count - at);
     float buffer[PIECE];
-    const float *from = in(k, x, at, n, buffer);
+    const float *from = cpu_in(k, x, at, n, buffer);
     if (y->type == DT_BF16)
       k->narrow((uint16_t *)y->data + at, from, n);
     else
@@ -70,8 +63,8 @@ void cpu_axpby(struct backend *b, struct tensor *y, float alpha, const struct te
     int64_t n = least(PIECE, count - at);
     float x_buffer[PIECE], y_buffer[PIECE];
     float *to = out(y, at, y_buffer);
-    if (beta != 0) in(k, y, at, n, y_buffer);
-    k->axpby(to, alpha, in(k, x, at, n, x_buffer), beta, n);
+    if (beta != 0) cpu_in(k, y, at, n, y_buffer);
+    k->axpby(to, alpha, cpu_in(k, x, at, n, x_buffer), beta, n);
     done(k, y, at, n, to);
   }
 }
@@ -82,9 +75,9 @@ void cpu_add(struct backend *b, struct tensor *y, const struct tensor *a, const 
   FOR_PIECES(b, count) {
     int64_t n = least(PIECE, count - at);
     float a_buffer[PIECE], c_buffer[PIECE];
-    const float *from = in(k, a, at, n, a_buffer);
+    const float *from = cpu_in(k, a, at, n, a_buffer);
     float *to = out(y, at, a_buffer);
-    k->add(to, from, in(k, c, at, n, c_buffer), n);
+    k->add(to, from, cpu_in(k, c, at, n, c_buffer), n);
     done(k, y, at, n, to);
   }
 }
@@ -95,7 +88,7 @@ void cpu_act(struct backend *b, struct tensor *y, const struct tensor *x, enum a
   FOR_PIECES(b, count) {
     int64_t n = least(PIECE, count - at);
     float buffer[PIECE];
-    const float *from = in(k, x, at, n, buffer);
+    const float *from = cpu_in(k, x, at, n, buffer);
     float *to = out(y, at, buffer);
     k->act(to, from, n, kind);
     done(k, y, at, n, to);
@@ -108,9 +101,9 @@ void cpu_act_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, 
   FOR_PIECES(b, count) {
     int64_t n = least(PIECE, count - at);
     float x_buffer[PIECE], y_buffer[PIECE];
-    const float *slope = in(k, dy, at, n, y_buffer);
+    const float *slope = cpu_in(k, dy, at, n, y_buffer);
     float *to = out(dx, at, y_buffer);
-    k->act_bwd(to, slope, in(k, x, at, n, x_buffer), n, kind);
+    k->act_bwd(to, slope, cpu_in(k, x, at, n, x_buffer), n, kind);
     done(k, dx, at, n, to);
   }
 }
@@ -124,7 +117,7 @@ void cpu_geglu(struct backend *b, struct tensor *y, const struct tensor *x) {
       float h_buffer[PIECE], g_buffer[PIECE];
       int64_t n = least(PIECE, c - j), at = r * 2 * c + j;
       float *to = out(y, r * c + j, h_buffer);
-      k->geglu(to, in(k, x, at, n, h_buffer), in(k, x, at + c, n, g_buffer), n);
+      k->geglu(to, cpu_in(k, x, at, n, h_buffer), cpu_in(k, x, at + c, n, g_buffer), n);
       done(k, y, r * c + j, n, to);
     }
 }
@@ -137,7 +130,7 @@ void cpu_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy
     for (int64_t j = 0; j < c; j += PIECE) {
       float h_buffer[PIECE], g_buffer[PIECE], d_buffer[PIECE];
       int64_t n = least(PIECE, c - j), at = r * 2 * c + j;
-      const float *h = in(k, x, at, n, h_buffer), *gate = in(k, x, at + c, n, g_buffer), *d = in(k, dy, r * c + j, n, d_buffer);
+      const float *h = cpu_in(k, x, at, n, h_buffer), *gate = cpu_in(k, x, at + c, n, g_buffer), *d = cpu_in(k, dy, r * c + j, n, d_buffer);
       float *dh = out(dx, at, h_buffer), *dgate = out(dx, at + c, g_buffer);
       k->geglu_bwd(dh, dgate, d, h, gate, n);
       done(k, dx, at, n, dh);
@@ -155,9 +148,9 @@ void cpu_add_rows(struct backend *b, struct tensor *y, const struct tensor *x, c
     for (int64_t j = 0; j < c; j += PIECE) {
       float x_buffer[PIECE], e_buffer[PIECE];
       int64_t n = least(PIECE, c - j);
-      const float *from = in(k, x, r * c + j, n, x_buffer);
+      const float *from = cpu_in(k, x, r * c + j, n, x_buffer);
       float *to = out(y, r * c + j, x_buffer);
-      k->add(to, from, in(k, e, r / each * c + j, n, e_buffer), n);
+      k->add(to, from, cpu_in(k, e, r / each * c + j, n, e_buffer), n);
       done(k, y, r * c + j, n, to);
     }
 }
@@ -178,7 +171,7 @@ void cpu_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy)
         for (int64_t j = 0; j < c; j += PIECE) {
           float buffer[PIECE];
           int64_t n = least(PIECE, c - j);
-          k->add(sum + j, sum + j, in(k, dy, (i * each + r) * c + j, n, buffer), n);
+          k->add(sum + j, sum + j, cpu_in(k, dy, (i * each + r) * c + j, n, buffer), n);
         }
     }
   for (int64_t i = 0; i < items; i++)
@@ -241,7 +234,7 @@ void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor 
       int64_t n = least(PIECE, c - j), picture = p / (ih * iw), y = p / iw % ih, x = p % iw;
       for (int64_t oy = first_reader(y, ih, oh); oy < first_reader(y + 1, ih, oh); oy++)
         for (int64_t ox = first_reader(x, iw, ow); ox < first_reader(x + 1, iw, ow); ox++)
-          k->add(sum, sum, in(k, dy, ((picture * oh + oy) * ow + ox) * c + j, n, buffer), n);
+          k->add(sum, sum, cpu_in(k, dy, ((picture * oh + oy) * ow + ox) * c + j, n, buffer), n);
       if (dx->type == DT_F32)
         memcpy((float *)dx->data + p * c + j, sum, (size_t)n * sizeof *sum);
       else
@@ -274,8 +267,8 @@ void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, st
     int64_t n = least(PIECE, count - at);
     float m_buffer[PIECE], v_buffer[PIECE];
     float *mean = out(m, at, m_buffer), *square = out(v, at, v_buffer);
-    in(k, m, at, n, m_buffer);
-    in(k, v, at, n, v_buffer);
+    cpu_in(k, m, at, n, m_buffer);
+    cpu_in(k, v, at, n, v_buffer);
     k->adamw(w + at, g + at, mean, square, n, &s);
     done(k, m, at, n, mean);
     done(k, v, at, n, square);

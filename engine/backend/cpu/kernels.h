@@ -37,6 +37,12 @@ struct adamw_step {
   float beta1, beta2, eps, grad_scale, step_size, inverse_root, keep;
 };
 
+/* Group norm's statistics and parameters, one of each for a channel. */
+struct norm_columns {
+  float *mean, *rstd, *mean_dh, *mean_dhh;
+  const float *gamma, *beta;
+};
+
 struct kernels {
   const char *name;
   int mr, nr; /* rows and columns of a tile */
@@ -64,6 +70,15 @@ struct kernels {
   void (*geglu_bwd)(float *dh, float *dgate, const float *dy, const float *h, const float *gate, int64_t n);
   double (*sum_squares)(const float *x, int64_t n);
   void (*adamw)(float *w, const float *g, float *m, float *v, int64_t n, const struct adamw_step *a);
+
+  /* norm.inc */
+  void (*norm_sums)(float *sum, const float *x, const float *mean, int64_t rows, int64_t c);
+  void (*norm_apply)(float *y, const float *x, const struct norm_columns *n, int64_t rows, int64_t c, bool silu);
+  void (*norm_bwd_sums)(float *sums, const float *dy, const float *x, const struct norm_columns *n, int64_t rows, int64_t c, bool silu);
+  void (*norm_bwd_apply)(float *dx, const float *dy, const float *x, const struct norm_columns *n, int64_t rows, int64_t c, bool silu);
+  void (*layer_rows)(float *y, float *stats, const float *x, const float *gamma, const float *beta, int64_t rows, int64_t c, float eps);
+  void (*layer_bwd_rows)(float *dx, float *sums, const float *dy, const float *x, const float *stats, const float *gamma, int64_t rows,
+                         int64_t c);
 };
 
 extern const struct kernels kernels_sse2, kernels_avx2, kernels_avx512;
