@@ -12,13 +12,13 @@ extern const struct backend_ops backend_cuda;
 
 const struct backend_ops *const backend_list[] = {
 #ifdef HAVE_CUDA
-  &backend_cuda,
+    &backend_cuda,
 #endif
 #ifdef HAVE_BACKEND_CPU
-  &backend_cpu,
+    &backend_cpu,
 #endif
-  &backend_ref,
-  NULL,
+    &backend_ref,
+    NULL,
 };
 
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e) {

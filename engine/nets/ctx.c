@@ -59,21 +59,41 @@ void ctx_free(struct ctx *c, struct tensor *t) {
 
 static void to_type(void *out, enum dtype type, const float *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) switch (type) {
-    case DT_F32: ((float *)out)[i] = x[i]; break;
-    case DT_BF16: ((uint16_t *)out)[i] = f32_to_bf16(x[i]); break;
-    case DT_F16: ((uint16_t *)out)[i] = f32_to_f16(x[i]); break;
-    case DT_I32: ((int32_t *)out)[i] = (int32_t)x[i]; break;
-    case DT_U8: ((uint8_t *)out)[i] = (uint8_t)x[i]; break;
+      case DT_F32:
+        ((float *)out)[i] = x[i];
+        break;
+      case DT_BF16:
+        ((uint16_t *)out)[i] = f32_to_bf16(x[i]);
+        break;
+      case DT_F16:
+        ((uint16_t *)out)[i] = f32_to_f16(x[i]);
+        break;
+      case DT_I32:
+        ((int32_t *)out)[i] = (int32_t)x[i];
+        break;
+      case DT_U8:
+        ((uint8_t *)out)[i] = (uint8_t)x[i];
+        break;
     }
 }
 
 static void to_floats(float *out, const void *x, enum dtype type, int64_t n) {
   for (int64_t i = 0; i < n; i++) switch (type) {
-    case DT_F32: out[i] = ((const float *)x)[i]; break;
-    case DT_BF16: out[i] = bf16_to_f32(((const uint16_t *)x)[i]); break;
-    case DT_F16: out[i] = f16_to_f32(((const uint16_t *)x)[i]); break;
-    case DT_I32: out[i] = (float)((const int32_t *)x)[i]; break;
-    case DT_U8: out[i] = ((const uint8_t *)x)[i]; break;
+      case DT_F32:
+        out[i] = ((const float *)x)[i];
+        break;
+      case DT_BF16:
+        out[i] = bf16_to_f32(((const uint16_t *)x)[i]);
+        break;
+      case DT_F16:
+        out[i] = f16_to_f32(((const uint16_t *)x)[i]);
+        break;
+      case DT_I32:
+        out[i] = (float)((const int32_t *)x)[i];
+        break;
+      case DT_U8:
+        out[i] = ((const uint8_t *)x)[i];
+        break;
     }
 }
 

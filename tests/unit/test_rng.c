@@ -12,9 +12,9 @@
 
 /* Random123, tests/kat_vectors, "philox4x32 10": counter, key, answer */
 static const uint32_t KNOWN[][10] = {
-  {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-  {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-  {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+    {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+    {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+    {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
 };
 
 static void test_known_answers(void **state) {
@@ -147,15 +147,15 @@ static void test_permutation(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_known_answers),
-    cmocka_unit_test(test_numbers_in_order),
-    cmocka_unit_test(test_normals_are_exact_to_2_ulp),
-    cmocka_unit_test(test_normals_are_the_same_everywhere),
-    cmocka_unit_test(test_normals_moments),
-    cmocka_unit_test(test_any_part_of_the_sequence),
-    cmocka_unit_test(test_counters_do_not_meet),
-    cmocka_unit_test(test_below_and_uniform),
-    cmocka_unit_test(test_permutation),
+      cmocka_unit_test(test_known_answers),
+      cmocka_unit_test(test_numbers_in_order),
+      cmocka_unit_test(test_normals_are_exact_to_2_ulp),
+      cmocka_unit_test(test_normals_are_the_same_everywhere),
+      cmocka_unit_test(test_normals_moments),
+      cmocka_unit_test(test_any_part_of_the_sequence),
+      cmocka_unit_test(test_counters_do_not_meet),
+      cmocka_unit_test(test_below_and_uniform),
+      cmocka_unit_test(test_permutation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,11 +13,11 @@ enum { SLICE = 64 };
 
 struct work {
   const struct attention_shape *s;
-  int64_t n, tq, tk, c, d;       /* c = heads * d */
-  const float *q, *k, *v;        /* [n, tq | tk, c] */
+  int64_t n, tq, tk, c, d; /* c = heads * d */
+  const float *q, *k, *v;  /* [n, tq | tk, c] */
   float *own_q, *own_k, *own_v;
-  float *p;                      /* [SLICE, tk] */
-  float *rows;                   /* [SLICE, c]; forward: outputs */
+  float *p;    /* [SLICE, tk] */
+  float *rows; /* [SLICE, c]; forward: outputs */
 };
 
 static bool work_init(struct backend *b, struct work *w, const struct tensor *q, const struct tensor *k, const struct tensor *v,

@@ -19,9 +19,12 @@ static float normal_pdf(float x) {
 /* torch.nn.functional.silu, gelu (erf form), and transformers' QuickGELUActivation. */
 float ref_act_value(float x, enum activation kind) {
   switch (kind) {
-  case ACT_SILU: return x * sigmoid(x);
-  case ACT_GELU: return x * normal_cdf(x);
-  case ACT_QUICK_GELU: return x * sigmoid(1.702f * x);
+    case ACT_SILU:
+      return x * sigmoid(x);
+    case ACT_GELU:
+      return x * normal_cdf(x);
+    case ACT_QUICK_GELU:
+      return x * sigmoid(1.702f * x);
   }
   return x;
 }

@@ -9,7 +9,7 @@
 
 /* --- helpers (util.c, gemm.c) --------------------------------------------------------------------------------------- */
 
-float ref_get(const struct tensor *t, int64_t i);     /* element i of a float tensor */
+float ref_get(const struct tensor *t, int64_t i);       /* element i of a float tensor */
 void ref_set(struct tensor *t, int64_t i, float value); /* rounded to t's type */
 /* Elements [first, first + n) to and from floats. */
 void ref_load(float *out, const struct tensor *t, int64_t first, int64_t n);

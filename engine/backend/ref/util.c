@@ -6,22 +6,37 @@
 
 float ref_get(const struct tensor *t, int64_t i) {
   switch (t->type) {
-  case DT_F32: return ((const float *)t->data)[i];
-  case DT_BF16: return bf16_to_f32(((const uint16_t *)t->data)[i]);
-  case DT_F16: return f16_to_f32(((const uint16_t *)t->data)[i]);
-  case DT_I32: return (float)((const int32_t *)t->data)[i];
-  case DT_U8: return ((const uint8_t *)t->data)[i];
+    case DT_F32:
+      return ((const float *)t->data)[i];
+    case DT_BF16:
+      return bf16_to_f32(((const uint16_t *)t->data)[i]);
+    case DT_F16:
+      return f16_to_f32(((const uint16_t *)t->data)[i]);
+    case DT_I32:
+      return (float)((const int32_t *)t->data)[i];
+    case DT_U8:
+      return ((const uint8_t *)t->data)[i];
   }
   return 0;
 }
 
 void ref_set(struct tensor *t, int64_t i, float value) {
   switch (t->type) {
-  case DT_F32: ((float *)t->data)[i] = value; break;
-  case DT_BF16: ((uint16_t *)t->data)[i] = f32_to_bf16(value); break;
-  case DT_F16: ((uint16_t *)t->data)[i] = f32_to_f16(value); break;
-  case DT_I32: ((int32_t *)t->data)[i] = (int32_t)value; break;
-  case DT_U8: ((uint8_t *)t->data)[i] = (uint8_t)value; break;
+    case DT_F32:
+      ((float *)t->data)[i] = value;
+      break;
+    case DT_BF16:
+      ((uint16_t *)t->data)[i] = f32_to_bf16(value);
+      break;
+    case DT_F16:
+      ((uint16_t *)t->data)[i] = f32_to_f16(value);
+      break;
+    case DT_I32:
+      ((int32_t *)t->data)[i] = (int32_t)value;
+      break;
+    case DT_U8:
+      ((uint8_t *)t->data)[i] = (uint8_t)value;
+      break;
   }
 }
 
