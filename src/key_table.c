@@ -154,7 +154,7 @@ const struct key keys[] = {
   {"checkpoints", "every", "ckpting_steps checkpointing_steps", KEY_INT, BOTH("0"), 0, MANY, AT(checkpoints.every),
    .help = "Steps between checkpoints; 0: only the final one."},
   {"checkpoints", "keep", "checkpoints_total_limit", KEY_INT, BOTH("0"), 0, 1e6, AT(checkpoints.keep),
-   .help = "How MANY of the last checkpoints stay; 0: all."},
+   .help = "How many of the last checkpoints stay; 0: all."},
   {"checkpoints", "save_weights", "save_model_weights", KEY_BOOL, BOTH("true"), AT(checkpoints.save_weights),
    .help = "Write the final model of mode full; adapters of mode lora are always written."},
   {"checkpoints", "dtype", NULL, KEY_CHOICE, BOTH("fp32"), .choices = "fp32|bf16|fp16", AT(checkpoints.dtype),

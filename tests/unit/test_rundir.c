@@ -1,0 +1,278 @@
+/* The run directory: what is written, what a second run may do with it, and sheets and curves as pictures. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "assets/embedded.h"
+#include "folder.h"
+#include "options.h"
+#include "plot.h"
+#include "prompts.h"
+#include "rundir.h"
+#include "sheet.h"
+
+struct fixture {
+  char dir[256], run[300];
+  struct profile profile;
+};
+
+static int setup(void **state) {
+  struct fixture *f = calloc(1, sizeof *f);
+  struct err e = {0};
+  folder_make(f->dir, sizeof f->dir);
+  snprintf(f->run, sizeof f->run, "%s/run", f->dir);
+  if (!profile_load(&f->profile, "embedded:demo", embedded_files, NULL, 0, &e)) fail_msg("%s", e.text);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  char command[400];
+  profile_release(&f->profile);
+  snprintf(command, sizeof command, "rm -rf '%s'", f->dir);
+  int rc = system(command);
+  free(f);
+  return rc;
+}
+
+/* The file as text, released by the caller. */
+static char *slurp(const struct fixture *f, const char *name) {
+  char path[512];
+  size_t n;
+  struct err e = {0};
+  snprintf(path, sizeof path, "%s/%s", f->run, name);
+  char *text = text_file_read(path, NULL, "", &n, &e);
+  if (!text) fail_msg("%s", e.text);
+  return text;
+}
+
+static void add_steps(struct rundir *r, int first, int last) {
+  struct err e = {0};
+  for (int i = first; i <= last; i++) {
+    struct metrics m = {.step = i, .instance = 0.5 / i, .prior = NAN, .pdm = 0.25, .total = 1.0 / i, .lr = 1e-4, .grad_norm = i, .probe = NAN};
+    assert_true(rundir_metrics(r, &m, &e));
+  }
+}
+
+static void test_layout(void **state) {
+  struct fixture *f = *state;
+  struct rundir r;
+  struct err e = {0};
+  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
+  assert_false(r.resumed);
+  rundir_log(&r, LOG_WARN, "something");
+  add_steps(&r, 1, 3);
+  assert_true(rundir_curves(&r, &e));
+  rundir_close(&r);
+  char *frozen = slurp(f, "profile.ini"), *info = slurp(f, "info.json"), *csv = slurp(f, "metrics.csv"), *log = slurp(f, "log.txt");
+  assert_non_null(strstr(frozen, "[train]\nmode = full\n"));
+  assert_non_null(strstr(info, "\"photographs\""));
+  assert_non_null(strstr(info, "unet/diffusion_pytorch_model.safetensors"));
+  assert_string_equal(csv, "step,instance,prior,pdm,total,lr,grad_norm,seconds,probe\n1,0.5,,0.25,1,0.0001,1,0,\n2,0.25,,0.25,0.5,0.0001,2,0,\n"
+                           "3,0.166666667,,0.25,0.333333333,0.0001,3,0,\n");
+  assert_non_null(strstr(log, "warning: something\n"));
+  free(frozen);
+  free(info);
+  free(csv);
+  free(log);
+}
+
+/* Rows after the step that a resumed run goes on from are measured again. */
+static void test_resume(void **state) {
+  struct fixture *f = *state;
+  struct rundir r;
+  struct err e = {0};
+  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, true, &e));
+  assert_false(r.resumed); /* nothing to resume: begins */
+  add_steps(&r, 1, 5);
+  rundir_close(&r);
+  assert_false(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
+  assert_int_equal(e.code, ERR_USAGE);
+  assert_non_null(strstr(e.text, "--resume"));
+  rundir_close(&r);
+  e = (struct err){0};
+  f->profile.settings.train.steps = 777;
+  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, true, &e));
+  assert_true(r.resumed);
+  add_steps(&r, 4, 6);
+  assert_int_equal(r.n_rows, 6);
+  rundir_close(&r);
+  char *csv = slurp(f, "metrics.csv"), *log = slurp(f, "log.txt");
+  int lines = 0;
+  for (const char *p = csv; *p; p++) lines += *p == '\n';
+  assert_int_equal(lines, 7);
+  assert_non_null(strstr(log, "the profile has changed since the run began; now steps = 777"));
+  free(csv);
+  free(log);
+}
+
+/* Without --run-dir: runs/<subject>/<time>-<profile>, and --resume finds the newest that is not done. */
+static void test_newest(void **state) {
+  struct fixture *f = *state;
+  struct rundir a, b;
+  struct err e = {0};
+  char here[4096];
+  assert_non_null(getcwd(here, sizeof here));
+  assert_int_equal(chdir(f->dir), 0);
+  assert_true(rundir_open(&a, &f->profile, embedded_files, NULL, true, &e));
+  assert_non_null(strstr(a.path, "/runs/poodle/"));
+  assert_string_equal(a.path + strlen(a.path) - 5, "-demo");
+  assert_true(rundir_open(&b, &f->profile, embedded_files, NULL, false, &e));
+  assert_string_not_equal(a.path, b.path);
+  rundir_close(&a);
+  char newest[3500];
+  snprintf(newest, sizeof newest, "%s", b.path);
+  rundir_close(&b);
+  assert_true(rundir_open(&a, &f->profile, embedded_files, NULL, true, &e));
+  assert_true(a.resumed);
+  assert_string_equal(a.path, newest);
+  assert_true(rundir_summary(&a, "{\"status\":\"done\"}", &e));
+  rundir_close(&a);
+  assert_true(rundir_open(&a, &f->profile, embedded_files, NULL, true, &e));
+  assert_false(a.resumed);
+  rundir_close(&a);
+  assert_int_equal(chdir(here), 0);
+}
+
+static void test_unwritable(void **state) {
+  struct fixture *f = *state;
+  struct rundir r;
+  struct err e = {0};
+  assert_false(rundir_open(&r, &f->profile, embedded_files, "/dev/null/run", false, &e));
+  rundir_close(&r);
+  assert_int_equal(e.code, ERR_INPUT);
+  assert_non_null(strstr(e.text, "/dev/null"));
+}
+
+static void test_samples(void **state) {
+  struct fixture *f = *state;
+  struct rundir r;
+  struct err e = {0};
+  struct image im;
+  char path[600], text[4096];
+  assert_true(image_new(&im, 16, 8, 3));
+  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
+  for (int i = 0; i < 4; i++) {
+    struct sample_event s = {.step = 7, .prompt = i / 2 ? "zwei \xc3\xa4" : "one", .negative = "bad", .prompt_index = i / 2, .picture_index = i % 2,
+                             .seed = 40 + (uint64_t)i % 2, .sampler = "dpmpp_2m", .steps = 20, .guidance = 4.5, .picture = &im};
+    if (!rundir_sample(&r, &s, &e)) fail_msg("%s", e.text);
+  }
+  assert_true(rundir_sheet(&r, &e));
+  rundir_close(&r);
+  image_release(&im);
+  snprintf(path, sizeof path, "%s/samples/step-000007/1-1.png", f->run);
+  assert_true(image_png_text(path, "seed", text, sizeof text));
+  assert_string_equal(text, "41");
+  assert_true(image_png_text(path, "prompt", text, sizeof text));
+  assert_string_equal(text, "zwei \xc3\xa4");
+  assert_true(image_png_text(path, "parameters", text, sizeof text));
+  assert_non_null(strstr(text, "\nNegative prompt: bad\nSteps: 20, Sampler: DPM++ 2M, CFG scale: 4.5, Seed: 41, Size: 16x8"));
+  snprintf(path, sizeof path, "%s/samples/step-000007.png", f->run);
+  assert_true(image_read(path, &im, &e));
+  assert_true(im.w > 2 * 16 * 12 && im.h > 2 * 8 * 12); /* enlarged twelve times */
+  image_release(&im);
+}
+
+static void test_sheet_pixels(void **state) {
+  struct fixture *f = *state;
+  struct image p[2], im;
+  struct err e = {0};
+  char path[600];
+  for (int i = 0; i < 2; i++) {
+    assert_true(image_new(&p[i], 96, 96, 3));
+    memset(p[i].px, i ? 200 : 10, 96 * 96 * 3);
+  }
+  snprintf(path, sizeof path, "%s/sheet.png", f->dir);
+  struct sheet s = {.columns = 2, .picture = p, .pictures = 2};
+  assert_true(sheet_write(path, &s, &e));
+  assert_true(image_read(path, &im, &e));
+  assert_int_equal(im.w, 6 + 2 * (192 + 6));
+  assert_int_equal(im.h, 6 + 192 + 6);
+  assert_int_equal(im.px[(100 * im.w + 6) * 3], 10);
+  assert_int_equal(im.px[(100 * im.w + 6 + 191) * 3], 10);
+  assert_int_equal(im.px[(100 * im.w + 6 + 192) * 3], 250);
+  assert_int_equal(im.px[(100 * im.w + 6 + 198) * 3], 200);
+  image_release(&im);
+  image_release(&p[0]);
+  image_release(&p[1]);
+}
+
+/* One row, equal values, no finite value: nothing divides by zero. */
+static void test_curves_degenerate(void **state) {
+  struct fixture *f = *state;
+  struct err e = {0};
+  char path[600];
+  struct metrics m[3] = {{.step = 1, .instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN, .grad_norm = NAN, .probe = NAN}};
+  snprintf(path, sizeof path, "%s/curves.png", f->dir);
+  assert_true(plot_curves(path, "none", m, 1, &e));
+  m[0].total = INFINITY;
+  m[1] = m[2] = m[0];
+  m[1].total = 0;
+  assert_true(plot_curves(path, "same step", m, 3, &e));
+}
+
+static void test_prompts(void **state) {
+  (void)state;
+  struct prompts p = {0};
+  struct err e = {0};
+  assert_true(prompts_read(&p, "embedded:dreambooth", "live", embedded_files, &e));
+  assert_int_equal(p.n, 25);
+  assert_true(prompts_fill(&p, "sks", "cat", &e));
+  assert_string_equal(p.text[11], "a sks cat wearing a santa hat");
+  prompts_release(&p);
+  p = (struct prompts){0};
+  assert_false(prompts_read(&p, "embedded:dreambooth", NULL, embedded_files, &e));
+  assert_non_null(strstr(e.text, "choose one with --section: prompts object, prompts live"));
+  prompts_release(&p);
+}
+
+/* argv of up to seven words. */
+static enum err_code parse(struct options *o, struct err *e, const char *a, const char *b, const char *c, const char *d, const char *f) {
+  const char *argv[] = {"pdmbooth-tui", a, b, c, d, f, NULL};
+  int argc = 0;
+  while (argv[argc]) argc++;
+  *e = (struct err){0};
+  options_parse(o, argc, (char **)(uintptr_t)argv, e);
+  options_release(o);
+  return e->code;
+}
+
+static void test_options(void **state) {
+  (void)state;
+  struct options o;
+  struct err e;
+  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--resume", NULL, NULL), ERR_OK);
+  assert_true(o.command == COMMAND_BATCH && o.resume && !strcmp(o.profile, "p.ini"));
+  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--size=64x32"), ERR_OK);
+  assert_true(o.command == COMMAND_SAMPLE && o.width == 64 && o.height == 32 && o.steps == 50);
+  assert_int_equal(parse(&o, &e, "sheet", "o.png", "a.png", "b.png", NULL), ERR_OK);
+  assert_true(o.command == COMMAND_SHEET && o.columns == 2);
+  assert_int_equal(parse(&o, &e, "sample", "--help", NULL, NULL, NULL), ERR_OK);
+  assert_true(o.command == COMMAND_HELP && !strcmp(o.help, "sample"));
+  assert_int_equal(parse(&o, &e, "--batch", NULL, NULL, NULL, NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "--resume", NULL, NULL, NULL, NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--dump", "d", NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--threads", "0", NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "extra", NULL, NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "sample", "dir", NULL, NULL, NULL), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--size=64y"), ERR_USAGE);
+  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--sampler=no"), ERR_USAGE);
+  assert_non_null(strstr(e.text, "pndm, ddim, dpmpp_2m or euler"));
+  assert_int_equal(parse(&o, &e, "unknown", NULL, NULL, NULL, NULL), ERR_USAGE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(test_layout),  TEST(test_resume),       TEST(test_newest),            TEST(test_unwritable),
+      TEST(test_samples), TEST(test_sheet_pixels), TEST(test_curves_degenerate), cmocka_unit_test(test_prompts),
+      cmocka_unit_test(test_options),
+  };
+  return cmocka_run_group_tests_name("rundir", tests, NULL, NULL);
+}
