@@ -157,7 +157,8 @@ static struct json *parse(const char *text, struct err *e) {
 static void test_json_values(void **state) {
   (void)state;
   struct err e = {0};
-  struct json *j = parse("{\"i\": 4, \"f\": 0.5, \"b\": true, \"s\": \"x\xC3\xA9\", \"n\": null, \"l\": [1, 2, 3], \"t\": [\"p\", \"q\"]} \n", &e);
+  struct json *j = parse("{\"i\": 4, \"f\": 0.5, \"b\": true, \"s\": \"x\xC3\xA9\", \"n\": null,"
+                         " \"l\": [1, 2, 3], \"t\": [\"p\", \"q\"]} \n", &e);
   int64_t i = 0, list[4] = {0, 0, 0, 9};
   double f = 0;
   bool b = false;

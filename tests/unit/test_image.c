@@ -291,7 +291,8 @@ static void test_jpeg_orientation(void **state) {
     px[i] = (unsigned char)((i / 48 / 16 * 3 + i % 48 / 16) * 40 + 10);
   for (int o = 1; o <= 8; o++) {
     struct buffer exif = make_exif(o, o % 3 == 0, true);
-    const struct jpeg_kind kind = {.w = 48, .h = 32, .components = 1, .in = JCS_GRAYSCALE, .stored = JCS_GRAYSCALE, .px = px, .exif = &exif};
+    const struct jpeg_kind kind = {.w = 48, .h = 32, .components = 1, .in = JCS_GRAYSCALE, .stored = JCS_GRAYSCALE, .px = px,
+                                   .exif = &exif};
     struct buffer b = make_jpeg(&kind);
     check_blocks(&b, o);
     free(b.data);
@@ -377,7 +378,8 @@ static struct buffer noisy_jpeg(bool progressive) {
   unsigned char px[40 * 40 * 3];
   for (size_t i = 0; i < sizeof px; i++)
     px[i] = (unsigned char)(i * i * 7 >> 3);
-  const struct jpeg_kind kind = {.w = 40, .h = 40, .components = 3, .in = JCS_RGB, .stored = JCS_YCbCr, .px = px, .progressive = progressive};
+  const struct jpeg_kind kind = {.w = 40, .h = 40, .components = 3, .in = JCS_RGB, .stored = JCS_YCbCr, .px = px,
+                                 .progressive = progressive};
   return make_jpeg(&kind);
 }
 

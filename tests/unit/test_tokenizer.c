@@ -208,7 +208,8 @@ static void test_cut(void **state) {
 
 static void test_bad_utf8(void **state) {
   const struct files *f = *state;
-  static const char *const bad[] = {"\x80", "a\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xFF\xFE"};
+  static const char *const bad[] = {"\x80", "a\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80",
+                                    "\xE2\x82", "\xFF\xFE"};
   int32_t out[LENGTH];
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(tokenizer_prompt(f->sd1, bad[i], out, LENGTH, NULL), 0);
