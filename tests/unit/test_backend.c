@@ -626,6 +626,27 @@ static void test_activation_values(void **state) {
   assert_int_equal(failures, 0);
 }
 
+/* Two rows of two channels against zero: all of them, then the first alone. */
+static void test_mse_values(void **state) {
+  (void)state;
+  struct err e = {.code = ERR_OK};
+  struct backend *b = backend_open_ops(&backend_ref, 1, &e);
+  float x[4] = {1, 2, 3, 5}, zero[4] = {0}, d[4], select[2] = {1, 0}, weight = 3;
+  struct tensor pred = tensor_3d(x, DT_F32, 1, 2, 2), target = tensor_3d(zero, DT_F32, 1, 2, 2), dpred = tensor_3d(d, DT_F32, 1, 2, 2);
+  struct tensor mask = tensor_2d(select, DT_F32, 1, 2);
+  double loss;
+  failures = 0;
+  b->op->mse(b, &loss, &dpred, &pred, &target, NULL, &weight);
+  expect("mse", loss, 39 / 4.0);
+  expect("dpred", d[3], 3 * 2 * 5 / 4.0);
+  b->op->mse(b, &loss, &dpred, &pred, &target, &mask, &weight);
+  expect("masked mse", loss, 5 / 2.0);
+  expect("masked dpred", d[1], 3 * 2 * 2 / 2.0);
+  expect("dpred outside of the mask", d[2], 0);
+  backend_close(b);
+  assert_int_equal(failures, 0);
+}
+
 /* First step of AdamW from zero moments: the mean is the gradient, so w moves by lr against its sign, after the decay. */
 static void test_adamw_first_step(void **state) {
   (void)state;
@@ -764,17 +785,10 @@ int main(void) {
   static struct CMUnitTest of_ops[3 * N_OPS];
   static char name[3 * N_OPS][48];
   const struct CMUnitTest others[] = {
-      cmocka_unit_test(test_tables_are_complete),
-      cmocka_unit_test(test_open_by_name),
-      cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_move_overlaps),
-      cmocka_unit_test(test_count),
-      cmocka_unit_test(test_activation_values),
-      cmocka_unit_test(test_linear_definition),
-      cmocka_unit_test(test_conv_definition),
-      cmocka_unit_test(test_attention_definition),
-      cmocka_unit_test(test_group_norm_definition),
-      cmocka_unit_test(test_adamw_first_step),
+      cmocka_unit_test(test_tables_are_complete),   cmocka_unit_test(test_open_by_name),    cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_move_overlaps),         cmocka_unit_test(test_count),           cmocka_unit_test(test_activation_values),
+      cmocka_unit_test(test_linear_definition),     cmocka_unit_test(test_conv_definition), cmocka_unit_test(test_attention_definition),
+      cmocka_unit_test(test_group_norm_definition), cmocka_unit_test(test_mse_values),      cmocka_unit_test(test_adamw_first_step),
   };
   int n = 0;
   for (int i = 0; i < N_OPS; i++) {
