@@ -28,44 +28,77 @@ static struct head head_of(const struct tensor *t, int64_t item, int heads) {
   return (struct head){t, n * t->dim[1] * c + item % heads * (c / heads), c};
 }
 
-static float head_get(const struct head *h, int64_t row, int64_t i) {
-  int64_t at = h->first + row * h->stride + i;
-  return h->t->type == DT_F32 ? ((const float *)h->t->data)[at] : wide(((const uint16_t *)h->t->data)[at]);
+enum { STRIP = 64 }; /* elements of a head that are copied at a time */
+
+/* n elements of a row from element i on: in place, or widened into buffer. */
+static const float *head_row(const struct kernels *k, const struct head *h, int64_t row, int64_t i, int64_t n, float *buffer) {
+  return cpu_in(k, h->t, h->first + row * h->stride + i, n, buffer);
 }
 
-static void head_set(const struct head *h, int64_t row, int64_t i, float x) {
+static void head_put(const struct kernels *k, const struct head *h, int64_t row, int64_t i, int64_t n, const float *x) {
   int64_t at = h->first + row * h->stride + i;
   if (h->t->type == DT_F32)
-    ((float *)h->t->data)[at] = x;
+    memcpy((float *)h->t->data + at, x, (size_t)n * sizeof *x);
   else
-    ((uint16_t *)h->t->data)[at] = narrow(x);
+    k->narrow((uint16_t *)h->t->data + at, x, n);
 }
 
 /* to [rows, d] */
-static void copy_rows(float *to, const struct head *h, int64_t rows, int64_t d, float scale) {
+static void copy_rows(const struct kernels *k, float *to, const struct head *h, int64_t rows, int64_t d, float scale) {
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t i = 0; i < d; i++) to[r * d + i] = scale * head_get(h, r, i);
+    for (int64_t i = 0; i < d; i += STRIP) {
+      float buffer[STRIP];
+      int64_t n = least(STRIP, d - i);
+      k->axpby(to + r * d + i, scale, head_row(k, h, r, i, n, buffer), 0, n);
+    }
+}
+
+/* to [d, count], rows ld apart: lane j is row first + j, zeros from row `rows` on; count at most KERNEL_MAX_NR */
+static void copy_transposed(const struct kernels *k, float *to, int64_t ld, int64_t count, const struct head *h, int64_t first,
+                            int64_t rows, int64_t d, float scale) {
+  static const float zeros[STRIP];
+  for (int64_t i0 = 0; i0 < d; i0 += STRIP) {
+    float buffer[KERNEL_MAX_NR][STRIP];
+    const float *row[KERNEL_MAX_NR];
+    int64_t n = least(STRIP, d - i0);
+    for (int64_t j = 0; j < count; j++) row[j] = first + j < rows ? head_row(k, h, first + j, i0, n, buffer[j]) : zeros;
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < count; j++) to[(i0 + i) * ld + j] = scale * row[j][i];
+  }
 }
 
 /* to [d, ld]: column r = row r; zeros up to ld */
-static void copy_columns(float *to, int64_t ld, const struct head *h, int64_t rows, int64_t d) {
-  for (int64_t r0 = 0; r0 < ld; r0 += 16)
-    for (int64_t i = 0; i < d; i++)
-      for (int64_t r = r0; r < r0 + 16; r++) to[i * ld + r] = r < rows ? head_get(h, r, i) : 0;
+static void copy_columns(const struct kernels *k, float *to, int64_t ld, const struct head *h, int64_t rows, int64_t d) {
+  for (int64_t r = 0; r < ld; r += 16) copy_transposed(k, to + r, ld, 16, h, r, rows, d, 1);
 }
 
-/* to [ceil(rows / nr)][d][nr]: lanes are rows from `first` on; zeros behind the last */
-static void copy_lanes(float *to, int nr, const struct head *h, int64_t first, int64_t rows, int64_t d, float scale) {
-  for (int64_t r0 = 0; r0 < rows; r0 += nr, to += d * nr)
-    for (int64_t i = 0; i < d; i++)
-      for (int j = 0; j < nr; j++) to[i * nr + j] = r0 + j < rows ? scale * head_get(h, first + r0 + j, i) : 0;
+/* to [ceil((rows - first) / nr)][d][nr]: lanes are rows from `first` on; zeros behind the last */
+static void copy_lanes(const struct kernels *k, float *to, const struct head *h, int64_t first, int64_t rows, int64_t d, float scale) {
+  for (int64_t r = first; r < rows; r += k->nr, to += d * k->nr) copy_transposed(k, to, k->nr, k->nr, h, r, rows, d, scale);
 }
 
 /* to [ceil(d / nr)][padded][nr]: lanes are elements of a row; zeros behind the last row */
-static void copy_panels(float *to, int nr, const struct head *h, int64_t rows, int64_t padded, int64_t d) {
-  for (int64_t i0 = 0; i0 < d; i0 += nr, to += padded * nr)
-    for (int64_t r = 0; r < padded; r++)
-      for (int j = 0; j < nr; j++) to[r * nr + j] = r < rows && i0 + j < d ? head_get(h, r, i0 + j) : 0;
+static void copy_panels(const struct kernels *k, float *to, const struct head *h, int64_t rows, int64_t padded, int64_t d) {
+  for (int64_t i = 0; i < d; i += k->nr, to += padded * k->nr) {
+    int64_t n = least(k->nr, d - i);
+    memset(to, 0, (size_t)(padded * k->nr) * sizeof *to);
+    for (int64_t r = 0; r < rows; r++) {
+      float buffer[KERNEL_MAX_NR];
+      memcpy(to + r * k->nr, head_row(k, h, r, i, n, buffer), (size_t)n * sizeof *to);
+    }
+  }
+}
+
+/* The reverse of copy_transposed for rows first.. of count, times scale[j]. */
+static void put_transposed(const struct kernels *k, const struct head *h, int64_t first, int64_t count, int64_t d, const float *from,
+                           const float *scale) {
+  for (int64_t j = 0; j < count; j++)
+    for (int64_t i0 = 0; i0 < d; i0 += STRIP) {
+      float row[STRIP];
+      int64_t n = least(STRIP, d - i0);
+      for (int64_t i = 0; i < n; i++) row[i] = from[(i0 + i) * k->nr + j] * scale[j];
+      head_put(k, h, first + j, i0, n, row);
+    }
 }
 
 /* t [rows rounded up to tiles, nr] (+)= a [rows, depth] (rows ld apart) times b [depth, nr] */
@@ -116,12 +149,12 @@ static void hide_later_keys(float *s, int nr, int64_t key0, int64_t keys, int64_
 }
 
 static void finish_panel(const struct forward *f, int64_t first, int64_t count, const float *o, const float *m, const float *l) {
-  int nr = f->h.k->nr;
+  float inverse[KERNEL_MAX_NR];
   for (int64_t j = 0; j < count; j++) {
-    float inverse = 1 / l[j];
-    for (int64_t i = 0; i < f->h.d; i++) head_set(&f->o, first + j, i, o[i * nr + j] * inverse);
+    inverse[j] = 1 / l[j];
     if (f->lse) f->lse[first + j] = (m[j] + log2f(l[j])) * LN2;
   }
+  put_transposed(f->h.k, &f->o, first, count, f->h.d, o, inverse);
 }
 
 static void forward_block(const struct forward *f, int64_t first, float *scratch) {
@@ -130,7 +163,7 @@ static void forward_block(const struct forward *f, int64_t first, float *scratch
   int64_t count = least(QUERIES, h->tq - first), end = f->h.s->causal ? least(h->tk, first + count) : h->tk;
   float *q = scratch, *o = q + cpu_round(QUERIES * h->d), *s = o + cpu_round(QUERIES * h->d_tiles);
   float *m = s + (KEYS + KERNEL_MAX_MR) * k->nr, *l = m + QUERIES;
-  copy_lanes(q, k->nr, &f->q, first, count, h->d, h->s->scale * LOG2E);
+  copy_lanes(k, q, &f->q, first, first + count, h->d, h->s->scale * LOG2E);
   memset(o, 0, (size_t)(QUERIES * h->d_tiles) * sizeof *o);
   for (int i = 0; i < QUERIES; i++) m[i] = -1e30f, l[i] = 0;
   for (int64_t key = 0; key < end; key += KEYS)
@@ -158,8 +191,8 @@ void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, cons
 #pragma omp for
     for (int64_t i = 0; i < items; i++) {
       struct head kh = head_of(k, i, s->heads), vh = head_of(v, i, s->heads);
-      copy_rows(keys + i * key_floats, &kh, h.tk, h.d, 1);
-      copy_columns(values + i * value_floats, h.lk, &vh, h.tk, h.d);
+      copy_rows(h.k, keys + i * key_floats, &kh, h.tk, h.d, 1);
+      copy_columns(h.k, values + i * value_floats, h.lk, &vh, h.tk, h.d);
     }
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t i = 0; i < items; i++)
@@ -229,13 +262,12 @@ static void backward_panel(struct backward *w, int64_t query, int64_t queries, i
 
 static void backward_store(struct backward *w, int64_t key0) {
   const struct shape *h = &w->h;
-  int nr = h->k->nr;
-  for (int64_t j = 0; j < least(BACK_KEYS, h->tk - key0); j++) {
-    const float *dk = w->dk + j / nr * h->d_tiles * nr + j % nr, *dv = w->dv + j / nr * h->d_tiles * nr + j % nr;
-    for (int64_t i = 0; i < h->d; i++) {
-      head_set(&w->out_dk, key0 + j, i, dk[i * nr] * h->s->scale);
-      head_set(&w->out_dv, key0 + j, i, dv[i * nr]);
-    }
+  float scale[KERNEL_MAX_NR], one[KERNEL_MAX_NR];
+  for (int j = 0; j < KERNEL_MAX_NR; j++) scale[j] = h->s->scale, one[j] = 1;
+  for (int64_t key = 0; key < least(BACK_KEYS, h->tk - key0); key += h->k->nr) {
+    int64_t count = least(h->k->nr, h->tk - key0 - key), at = key * h->d_tiles;
+    put_transposed(h->k, &w->out_dk, key0 + key, count, h->d, w->dk + at, scale);
+    put_transposed(h->k, &w->out_dv, key0 + key, count, h->d, w->dv + at, one);
   }
 }
 
@@ -270,21 +302,21 @@ static int64_t dq_floats(const struct shape *h) { return cpu_round(h->d_panels *
 
 static void backward_item(const struct backward_call *c, int64_t item, int64_t split, float *scratch) {
   const struct shape *h = &c->h;
-  int heads = h->s->heads, nr = h->k->nr;
+  int heads = h->s->heads;
   struct backward w = {.h = *h, .out_dk = head_of(c->dk, item, heads), .out_dv = head_of(c->dv, item, heads)};
   struct head q = head_of(c->q, item, heads), k = head_of(c->k, item, heads), v = head_of(c->v, item, heads);
   struct head o = head_of(c->o, item, heads), d_o = head_of(c->d_o, item, heads);
   backward_layout(&w, scratch);
   w.dq = c->sums + (item * c->splits + split) * dq_floats(h);
   memset(w.dq, 0, (size_t)dq_floats(h) * sizeof(float));
-  copy_rows(w.q, &q, h->tq, h->d, h->s->scale * LOG2E);
-  copy_rows(w.d_o, &d_o, h->tq, h->d, 1);
-  copy_columns(w.qt, h->lq, &q, h->tq, h->d);
-  copy_columns(w.dot, h->lq, &d_o, h->tq, h->d);
-  copy_lanes(w.kt, nr, &k, 0, h->tk, h->d, 1);
-  copy_lanes(w.vt, nr, &v, 0, h->tk, h->d, 1);
-  copy_panels(w.kp, nr, &k, h->tk, padded_keys(h), h->d);
-  copy_columns(w.ot, h->lq, &o, h->tq, h->d);
+  copy_rows(h->k, w.q, &q, h->tq, h->d, h->s->scale * LOG2E);
+  copy_rows(h->k, w.d_o, &d_o, h->tq, h->d, 1);
+  copy_columns(h->k, w.qt, h->lq, &q, h->tq, h->d);
+  copy_columns(h->k, w.dot, h->lq, &d_o, h->tq, h->d);
+  copy_lanes(h->k, w.kt, &k, 0, h->tk, h->d, 1);
+  copy_lanes(h->k, w.vt, &v, 0, h->tk, h->d, 1);
+  copy_panels(h->k, w.kp, &k, h->tk, padded_keys(h), h->d);
+  copy_columns(h->k, w.ot, h->lq, &o, h->tq, h->d);
   h->k->attn_delta(w.delta, w.dot, w.ot, h->lq, h->d, h->tq);
   for (int64_t i = 0; i < h->tq; i++) w.lse[i] = c->lse[item * h->tq + i] * LOG2E;
   int64_t blocks = ceil_div(h->tk, BACK_KEYS), size = ceil_div(blocks, c->splits);
@@ -294,13 +326,14 @@ static void backward_item(const struct backward_call *c, int64_t item, int64_t s
 static void backward_dq(const struct backward_call *c, int64_t item) {
   const struct shape *h = &c->h;
   struct head dq = head_of(c->dq, item, h->s->heads);
-  int nr = h->k->nr;
-  for (int64_t r = 0; r < h->tq; r++)
-    for (int64_t i = 0; i < h->d; i++) {
-      const float *at = c->sums + item * c->splits * dq_floats(h) + (i / nr * dq_rows(h) + r) * nr + i % nr;
-      float sum = 0;
-      for (int64_t s = 0; s < c->splits; s++) sum += at[s * dq_floats(h)];
-      head_set(&dq, r, i, sum * h->s->scale);
+  int64_t nr = h->k->nr;
+  for (int64_t p = 0; p < h->d_panels; p++)
+    for (int64_t r = 0; r < h->tq; r++) {
+      const float *at = c->sums + item * c->splits * dq_floats(h) + (p * dq_rows(h) + r) * nr;
+      float sum[KERNEL_MAX_NR] = {0};
+      for (int64_t s = 0; s < c->splits; s++)
+        for (int64_t j = 0; j < nr; j++) sum[j] += h->s->scale * at[s * dq_floats(h) + j];
+      head_put(h->k, &dq, r, p * nr, least(nr, h->d - p * nr), sum);
     }
 }
 

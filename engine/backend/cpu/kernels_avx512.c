@@ -8,4 +8,6 @@
 #define TABLE kernels_avx512
 #define TABLE_NAME "AVX-512"
 #define FMA(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define MAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define MIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #include "kernels.inc"
