@@ -3,7 +3,7 @@
 # usage: run-tests.sh PROGRAM...
 # Each program prints TAP: "ok 1 - name", "not ok 2 - name", "ok 3 # SKIP name" (cmocka does, asked by its environment).
 # A program that ends badly without a failed test, or that has announced more tests than it ran, counts as one failed test.
-# Environment: TEST_VERBOSE=1 shows the output of passing programs too; TEST_TIMEOUT: seconds for each program (600).
+# Environment: TEST_VERBOSE=1 shows what passing programs print beside their results; TEST_TIMEOUT: seconds for each program (600).
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
 passed=0 failed=0 skipped=0
@@ -49,7 +49,7 @@ for program in "$@"; do
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
   if [ "$2" -gt 0 ] || [ -n "${TEST_VERBOSE:-}" ]; then
     echo "--- output of $name"
-    sed 's/^/  | /' "$out"
+    grep -v '^ok ' "$out" | sed 's/^/  | /'
   fi
 done
 
