@@ -8,6 +8,10 @@
 
 #include "base/thread.h"
 
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
 #endif
