@@ -9,7 +9,7 @@
 #include "train/encode.h"
 #include "train/trajectory.h"
 
-enum { PAIRS_A_FILE = 64 };
+enum { PAIRS_A_FILE = 32 };
 
 struct pdm_targets {
   int tokens, channels;
@@ -115,25 +115,28 @@ static bool one_q(struct ctx *c, struct q_run *r, const struct tensor *text, int
 
 /* --- files of rows ------------------------------------------------------------------------------------------------------------------ */
 
-static void rows_path(const struct pdm_job *j, int file, char *out, size_t n) {
-  snprintf(out, n, "%s/qstar/rows-%04d.safetensors", j->state_dir, file);
+static void rows_path(const struct pdm_job *j, int file, const char *end, char *out, size_t n) {
+  snprintf(out, n, "%s/qstar/rows-%04d%s.safetensors", j->state_dir, file, end);
 }
 
 static void pair_name(const struct draw_pair *p, char out[48]) {
   snprintf(out, 48, "p%d.t%d", p->photograph, p->t);
 }
 
-/* Opens file number i; false where it is missing or belongs to other settings: it is computed again then. */
-static bool open_rows(struct pdm_targets *t, const struct pdm_job *j, int i, const char *key) {
+/* Opens file number i; NULL where it is missing or belongs to other settings: it is computed again then. */
+static struct st_file *open_file(const struct pdm_job *j, int i, const char *end, const char *key) {
   char path[4200];
   struct err ignored = {0};
-  rows_path(j, i, path, sizeof path);
-  if (access(path, R_OK) != 0 || !(t->file[i] = st_open_path(path, &ignored))) return false;
-  const char *had = st_metadata(t->file[i], "key");
-  if (had && strcmp(had, key) == 0) return true;
-  st_close(t->file[i]);
-  t->file[i] = NULL;
-  return false;
+  rows_path(j, i, end, path, sizeof path);
+  struct st_file *f = access(path, R_OK) == 0 ? st_open_path(path, &ignored) : NULL;
+  const char *had = f ? st_metadata(f, "key") : NULL;
+  if (had && strcmp(had, key) == 0) return f;
+  st_close(f);
+  return NULL;
+}
+
+static bool open_rows(struct pdm_targets *t, const struct pdm_job *j, int i, const char *key) {
+  return (t->file[i] = open_file(j, i, "", key)) != NULL;
 }
 
 /* Keeps the rows inside the mask, rounded to half precision; returns how many. */
@@ -148,25 +151,51 @@ static int keep_rows(const struct q_run *r, int photograph, uint16_t *out) {
   return kept;
 }
 
+/* Rows of pair i to out: those that a stopped run had, or computed. Returns how many; -1 on failure. */
+static int rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, int i, uint16_t *out) {
+  const struct draw_pair *p = r->t->pair + i;
+  char name[48];
+  pair_name(p, name);
+  const struct st_tensor *had = part ? st_find(part, name) : NULL;
+  if (had && had->type == DT_F16 && had->dim[0] == r->t->rows[p->photograph] && had->dim[1] == r->t->channels) {
+    memcpy(out, had->data, had->bytes);
+    return r->t->rows[p->photograph];
+  }
+  return one_q(c, r, text, p->photograph, p->t) ? keep_rows(r, p->photograph, out) : -1;
+}
+
+static bool save_rows(const struct q_run *r, int file, const char *end, const struct st_entry *z, int n, struct err *e) {
+  char path[4200];
+  rows_path(r->j, file, end, path, sizeof path);
+  return st_write(path, z, n, &(struct st_pair){"key", r->key}, 1, e);
+}
+
+/* One file of rows. Stopped on the way, what there is goes into a file of its own that the next call takes over. */
 static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text, int file) {
   struct st_entry z[PAIRS_A_FILE];
   char name[PAIRS_A_FILE][48], path[4200];
+  struct st_file *part = open_file(r->j, file, ".part", r->key);
   int first = file * PAIRS_A_FILE, n = 0;
   int64_t whole = (int64_t)r->t->tokens * r->t->channels;
-  for (int i = first; i < r->t->pairs && i < first + PAIRS_A_FILE; i++) {
+  bool ok = true;
+  for (int i = first; ok && i < r->t->pairs && i < first + PAIRS_A_FILE; i++) {
     const struct draw_pair *p = r->t->pair + i;
-    if (r->t->rows[p->photograph] > 0) {
-      if (!one_q(c, r, text, p->photograph, p->t)) return false;
+    int rows = r->t->rows[p->photograph] > 0 ? rows_of(c, r, text, part, i, r->rows + n * whole) : 0;
+    if (rows > 0) {
       pair_name(p, name[n]);
-      z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole};
-      z[n].dim[0] = keep_rows(r, p->photograph, r->rows + n * whole);
-      z[n++].dim[1] = r->t->channels;
+      z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
+      n++;
     }
     tell_progress(r->j->sink, "pdm targets", ++r->done, r->total);
-    if (!tell_goes_on(r->j->sink, c->err)) return false;
+    ok = rows >= 0 && tell_goes_on(r->j->sink, c->err);
   }
-  rows_path(r->j, file, path, sizeof path);
-  return st_write(path, z, n, &(struct st_pair){"key", r->key}, 1, c->err);
+  struct err ignored = {0}; /* the reason for stopping is what counts */
+  if (ok) ok = save_rows(r, file, "", z, n, c->err);
+  else save_rows(r, file, ".part", z, n, &ignored);
+  st_close(part);
+  rows_path(r->j, file, ".part", path, sizeof path);
+  if (ok) unlink(path);
+  return ok;
 }
 
 static bool compute_rows(struct ctx *c, void *user) {

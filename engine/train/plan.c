@@ -202,6 +202,18 @@ static bool measure(struct trainer *t, double flops, double *rate, struct err *e
   return true;
 }
 
+struct duration {
+  char text[32];
+};
+
+static struct duration duration(double seconds) {
+  struct duration d;
+  if (seconds >= 3600) snprintf(d.text, sizeof d.text, "%.1f hours", seconds / 3600);
+  else if (seconds >= 60) snprintf(d.text, sizeof d.text, "%.1f minutes", seconds / 60);
+  else snprintf(d.text, sizeof d.text, "%.1f seconds", seconds);
+  return d;
+}
+
 bool plan_forecast(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   struct pass_plan one = {.t = t, .pictures = 1};
@@ -216,9 +228,8 @@ bool plan_forecast(struct trainer *t, struct err *e) {
   double classes = (double)missing * s->prior.steps * (s->prior.guidance > 1 ? 2 : 1) * pass;
   double training = (double)left * s->train.accumulation * step;
   double samples = (double)rounds * s->prompts.tests * s->samples.count * s->samples.steps * (s->samples.guidance > 1 ? 2 : 1) * pass;
-  const double hour = 3600 * rate;
-  tell(t->sink, LOG_INFO, "expected on %s at %.1f GFLOPS: %.2f hours in all: class images %.2f, PDM targets %.2f, training %.2f (%.1f s a step), samples %.2f",
-       backend_describe(t->b), rate * 1e-9, (classes + pdm + training + samples) / hour, classes / hour, pdm / hour, training / hour,
-       s->train.accumulation * step / rate, samples / hour);
+  tell(t->sink, LOG_INFO, "expected on %s at %.1f GFLOPS: %s in all: class images %s, PDM targets %s, training %s (%.2f s a step), samples %s",
+       backend_describe(t->b), rate * 1e-9, duration((classes + pdm + training + samples) / rate).text, duration(classes / rate).text,
+       duration(pdm / rate).text, duration(training / rate).text, s->train.accumulation * step / rate, duration(samples / rate).text);
   return true;
 }

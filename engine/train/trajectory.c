@@ -69,6 +69,11 @@ static void chunk_path(const struct trajectory *t, int chunk, char *out, size_t 
   snprintf(out, n, "%s/levels-%04d.safetensors", t->dir, chunk);
 }
 
+/* Levels of a chunk that a stopped run had: from k up to the chunk's end. */
+static void part_path(const struct trajectory *t, char *out, size_t n) {
+  snprintf(out, n, "%s/levels-part.safetensors", t->dir);
+}
+
 static void inversion_path(const struct trajectory *t, char *out, size_t n) {
   snprintf(out, n, "%s/inversion.safetensors", t->dir);
 }
@@ -105,8 +110,29 @@ static int inversion_kept(const struct trajectory *t, float *x, int64_t count) {
   return good ? k : 0;
 }
 
+static int chunk_end(const struct trajectory *t, int k) {
+  int last = k / CHUNK * CHUNK + CHUNK - 1;
+  return last < t->j->steps ? last : t->j->steps;
+}
+
+/* k that the part reaches down to, below what is whole; its levels in chunk (at k % CHUNK) where chunk is not NULL. low: where there is none. */
+static int part_kept(const struct trajectory *t, int low, float *chunk, int64_t count) {
+  char path[4200];
+  struct err ignored = {0};
+  part_path(t, path, sizeof path);
+  struct st_file *f = low > 0 && access(path, R_OK) == 0 ? st_open_path(path, &ignored) : NULL;
+  if (!f) return low;
+  const struct st_tensor *z = st_find(f, "latents");
+  const char *number = st_metadata(f, "k");
+  int k = number ? atoi(number) : -1;
+  bool good = z && k >= 0 && chunk_end(t, k) == low - 1 && z->dim[0] == low - k;
+  if (good && chunk) good = z->bytes == (size_t)((low - k) * count) * sizeof *chunk && st_floats(z, 0, (low - k) * count, chunk + k % CHUNK * count);
+  st_close(f);
+  return good ? k : low;
+}
+
 int64_t trajectory_missing(const struct trajectory *t) {
-  int low = lowest_kept(t);
+  int low = part_kept(t, lowest_kept(t), NULL, 0);
   return low <= t->j->steps ? low : 2 * (int64_t)t->j->steps - inversion_kept(t, NULL, 0);
 }
 
@@ -119,6 +145,7 @@ struct run {
   float *x;      /* [n, h, w, c] */
   float *chunk;  /* [CHUNK][n, h, w, c] */
   float *pixels;
+  float *scratch; /* [h, w, 2 c]: what a planning run writes, which is nothing */
   int low;      /* lowest k kept, steps + 1: none */
   int inverted; /* k that x stands at where low is steps + 1 */
   int64_t done, total;
@@ -180,33 +207,43 @@ static bool first_latents(struct ctx *c, struct run *r) {
   return true;
 }
 
-/* The same for one picture; results, which are nothing, go into the chunk's buffer: x may hold what was read from disk. */
+/* The same for one picture; x and chunk, which may hold what was read from disk, are left alone. */
 static bool plan_first_latents(struct ctx *c, struct run *r) {
   const struct pdm_job *j = r->t->j;
-  return encode_pixels(c, j->m, r->pixels, j->d->width, j->d->height, r->chunk) &&
-         moments_to_latents(c, j->m, r->chunk, NULL, &r->size, r->chunk);
+  return encode_pixels(c, j->m, r->pixels, j->d->width, j->d->height, r->scratch) &&
+         moments_to_latents(c, j->m, r->scratch, NULL, &r->size, r->scratch);
 }
 
 static bool invert(struct ctx *c, struct run *r, struct tensor *x, const struct tensor *text) {
   int steps = r->t->j->steps;
   for (int k = r->inverted; k < steps && one_step(c, r, x, text, k, k + 1, k + 1); k++) {
     if (planning(c)) break;
-    if ((k + 1) % CHUNK == 0 || k + 1 == steps)
-      if (!keep_inversion(c, r, k + 1, x)) break;
-    if (!went(c, r)) break;
+    bool on = went(c, r);
+    if (!on) c->failed = false; /* asked to stop: what there is can still be kept */
+    if (!on || (k + 1) % CHUNK == 0 || k + 1 == steps) on &= keep_inversion(c, r, k + 1, x);
+    c->failed |= !on;
+    if (!on) break;
   }
   return !c->failed;
 }
 
 static bool keep_level(struct ctx *c, struct run *r, int k, const struct tensor *x) {
   char path[4200];
-  int steps = r->t->j->steps, first = k / CHUNK * CHUNK, last = first + CHUNK - 1 < steps ? first + CHUNK - 1 : steps;
+  int first = k / CHUNK * CHUNK, last = chunk_end(r->t, k);
   ctx_download(c, r->chunk + (k - first) * r->count, x);
   if (k > first) return true;
   memcpy(r->x, r->chunk, (size_t)r->count * sizeof *r->x);
   chunk_path(r->t, k / CHUNK, path, sizeof path);
   c->failed |= !check_finite(c, r, k) || !write_latents(r, path, last - first + 1, r->chunk, first, c->err);
   return !c->failed;
+}
+
+/* Asked to stop: what there is of the chunk of k. */
+static void keep_part(const struct run *r, int k) {
+  char path[4200];
+  struct err ignored = {0}; /* the reason for stopping is what counts */
+  part_path(r->t, path, sizeof path);
+  if (k % CHUNK != 0) write_latents(r, path, chunk_end(r->t, k) - k + 1, r->chunk + k % CHUNK * r->count, k, &ignored);
 }
 
 static bool reconstruct(struct ctx *c, struct run *r, struct tensor *x, const struct tensor *text) {
@@ -217,7 +254,11 @@ static bool reconstruct(struct ctx *c, struct run *r, struct tensor *x, const st
   }
   for (; k > 0 && one_step(c, r, x, text, k, k - 1, k); k--) {
     if (planning(c)) break;
-    if (!keep_level(c, r, k - 1, x) || !went(c, r)) break;
+    if (!keep_level(c, r, k - 1, x)) break;
+    if (!went(c, r)) {
+      keep_part(r, k - 1);
+      break;
+    }
   }
   return !c->failed;
 }
@@ -238,7 +279,12 @@ static bool compute(struct ctx *c, void *user) {
 
 /* Where to go on from: r->low and r->inverted, and the latents there. */
 static bool find_start(struct run *r, struct err *e) {
-  r->low = lowest_kept(r->t);
+  int whole = lowest_kept(r->t);
+  r->low = part_kept(r->t, whole, r->chunk, r->count);
+  if (r->low < whole) {
+    memcpy(r->x, r->chunk + r->low % CHUNK * r->count, (size_t)r->count * sizeof *r->x);
+    return true;
+  }
   if (r->low > r->t->j->steps) {
     r->inverted = inversion_kept(r->t, r->x, r->count);
     return true;
@@ -256,16 +302,20 @@ bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, st
   r.x = calloc((size_t)r.count, sizeof *r.x);
   r.chunk = calloc((size_t)r.count * CHUNK, sizeof *r.chunk);
   r.pixels = calloc((size_t)t->j->d->width * (size_t)t->j->d->height * 3, sizeof *r.pixels);
-  bool ok = (r.x && r.chunk && r.pixels) || err_set(e, ERR_FAILED, "out of memory for the latents of %d photographs", t->n);
+  r.scratch = calloc((size_t)r.size.count * 2, sizeof *r.scratch);
+  bool ok = (r.x && r.chunk && r.pixels && r.scratch) || err_set(e, ERR_FAILED, "out of memory for the latents of %d photographs", t->n);
   ok = ok && make_dirs(t->dir, e) && find_start(&r, e) && workspace_run(&t->j->m->work, t->j->m->b, t->j->act, compute, &r, NULL, e);
   if (ok) {
     char path[4200];
     inversion_path(t, path, sizeof path);
     unlink(path); /* the levels have what it had */
+    part_path(t, path, sizeof path);
+    unlink(path);
   }
   free(r.x);
   free(r.chunk);
   free(r.pixels);
+  free(r.scratch);
   return ok;
 }
 

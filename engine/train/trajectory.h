@@ -1,7 +1,8 @@
 /* The DDIM inversion of some photographs and the latents of its reconstruction, on disk: used by pdm.c only.
  *
  * Levels visited: level(k) = round(k T / steps), k = 0 .. steps, T = 999. In DIR:
- *   inversion.safetensors       latents [n, h, w, c] F32 at the level reached so far (metadata "level"); gone when all is done
+ *   inversion.safetensors       latents [n, h, w, c] F32 at the level reached so far (metadata "k"); gone when all is done
+ *   levels-part.safetensors     the upper levels of a chunk that a stopped run had (metadata "k": the lowest)
  *   levels-JJJJ.safetensors     latents [levels, n, h, w, c] F32 of the reconstruction at k = 100 JJJJ and up
  * Chunks are written from the highest level down; each appears whole. */
 #ifndef PDMBOOTH_TRAIN_TRAJECTORY_H
