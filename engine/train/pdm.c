@@ -139,29 +139,34 @@ static bool open_rows(struct pdm_targets *t, const struct pdm_job *j, int i, con
   return (t->file[i] = open_file(j, i, "", key)) != NULL;
 }
 
-/* Keeps the rows inside the mask, rounded to half precision; returns how many. */
-static int keep_rows(const struct q_run *r, int photograph, uint16_t *out) {
+/* Keeps the rows inside the mask, rounded to half precision. */
+static void keep_rows(const struct q_run *r, int photograph, uint16_t *out) {
   const float *mask = r->t->mask[photograph];
-  int kept = 0;
   for (int i = 0; i < r->t->tokens; i++) {
     if (mask && mask[i] == 0) continue;
     for (int c = 0; c < r->t->channels; c++) *out++ = f32_to_f16(r->q[(int64_t)i * r->t->channels + c]);
-    kept++;
   }
-  return kept;
 }
 
-/* Rows of pair i to out: those that a stopped run had, or computed. Returns how many; -1 on failure. */
-static int rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, int i, uint16_t *out) {
-  const struct draw_pair *p = r->t->pair + i;
+/* The rows of a pair that a stopped run had; NULL: none. */
+static const struct st_tensor *kept_rows(const struct q_run *r, const struct st_file *part, const struct draw_pair *p) {
   char name[48];
   pair_name(p, name);
-  const struct st_tensor *had = part ? st_find(part, name) : NULL;
-  if (had && had->type == DT_F16 && had->dim[0] == r->t->rows[p->photograph] && had->dim[1] == r->t->channels) {
-    memcpy(out, had->data, had->bytes);
-    return r->t->rows[p->photograph];
+  const struct st_tensor *z = part ? st_find(part, name) : NULL;
+  bool good = z && z->type == DT_F16 && z->rank == 2 && z->dim[0] == r->t->rows[p->photograph] && z->dim[1] == r->t->channels;
+  return good ? z : NULL;
+}
+
+/* Rows of a pair to out: those that were kept, or computed. False on failure, or when asked to stop before computing. */
+static bool rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, const struct draw_pair *p, uint16_t *out) {
+  const struct st_tensor *kept = kept_rows(r, part, p);
+  if (kept) {
+    memcpy(out, kept->data, kept->bytes);
+    return true;
   }
-  return one_q(c, r, text, p->photograph, p->t) ? keep_rows(r, p->photograph, out) : -1;
+  if (!tell_goes_on(r->j->sink, c->err) || !one_q(c, r, text, p->photograph, p->t)) return false;
+  keep_rows(r, p->photograph, out);
+  return true;
 }
 
 static bool save_rows(const struct q_run *r, int file, const char *end, const struct st_entry *z, int n, struct err *e) {
@@ -180,14 +185,13 @@ static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text
   bool ok = true;
   for (int i = first; ok && i < r->t->pairs && i < first + PAIRS_A_FILE; i++) {
     const struct draw_pair *p = r->t->pair + i;
-    int rows = r->t->rows[p->photograph] > 0 ? rows_of(c, r, text, part, i, r->rows + n * whole) : 0;
-    if (rows > 0) {
-      pair_name(p, name[n]);
-      z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
-      n++;
-    }
+    int64_t rows = r->t->rows[p->photograph];
+    ok = rows == 0 || rows_of(c, r, text, part, p, r->rows + n * whole);
+    if (!ok) break;
+    pair_name(p, name[n]);
+    z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
+    n += rows > 0;
     tell_progress(r->j->sink, "pdm targets", ++r->done, r->total);
-    ok = rows >= 0 && tell_goes_on(r->j->sink, c->err);
   }
   struct err ignored = {0}; /* the reason for stopping is what counts */
   if (ok) ok = save_rows(r, file, "", z, n, c->err);
