@@ -47,6 +47,7 @@ void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struc
     cpu_linear(b, y, x, w, bias, 1, 0);
     return;
   }
+  if (dnnl_conv(b, y, x, w, bias ? bias->w : NULL, s)) return;
   int taps = s->kh * s->kw;
   if (taps > CPU_MAX_TAPS) {
     ref_conv(b, y, x, w, bias, s);
@@ -63,6 +64,7 @@ void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, 
     cpu_linear_dx(b, dx, dy, w, 1, 0);
     return;
   }
+  if (dnnl_conv_dx(b, dx, dy, w, s)) return;
   int taps = s->kh * s->kw;
   if (taps > CPU_MAX_TAPS) {
     ref_conv_dx(b, dx, dy, w, s);
@@ -86,7 +88,7 @@ void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const s
     return;
   }
   cpu_bias_grad(b, bias, dy);
-  if (!w || !w->g || w->frozen) return;
+  if (!w || !w->g || w->frozen || dnnl_conv_dw(b, w, x, dy, s)) return;
   struct geometry g = geometry_of(x, dy, s, false);
   struct outer o = {.rows = tensor_rows(dy), .co = tensor_last(dy), .ci = tensor_last(x), .taps = taps, .x = x, .dy = dy, .g = &g, .out = w->g};
   o.alpha = 1;

@@ -4,8 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 #include "backend/ref/ref.h"
 
+#ifdef __x86_64__
 static const struct kernels *choose_kernels(void) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -15,12 +20,26 @@ static const struct kernels *choose_kernels(void) {
   return &kernels_sse2;
 }
 
+/* AVX512_BF16: cpuid leaf 7, subleaf 1, bit 5 of eax. */
+static bool has_bf16(void) {
+  unsigned a, x, c, d;
+  return __get_cpuid_count(7, 1, &a, &x, &c, &d) && (a & 1u << 5);
+}
+static bool has_avx512(const struct kernels *k) { return k == &kernels_avx512; }
+#else
+static const struct kernels *choose_kernels(void) { return &kernels_sse2; } /* plain vectors of four */
+static bool has_bf16(void) { return false; }
+static bool has_avx512(const struct kernels *k) { return !k; }
+#endif
+
 static bool cpu_open(struct backend *b, struct err *e) {
   struct cpu *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "no memory for the cpu backend");
   b->state = c;
   if (b->threads < 1) b->threads = 1;
   c->k = choose_kernels();
+  c->wide_vectors = has_avx512(c->k);
+  c->bf16_products = c->wide_vectors && has_bf16();
   dnnl_open(b);
   const char *lib = dnnl_name(b);
   snprintf(c->text, sizeof c->text, "cpu: %s%s%s, %d thread%s", lib ? lib : "", lib ? ", " : "", c->k->name, b->threads, b->threads == 1 ? "" : "s");
@@ -61,7 +80,7 @@ const struct backend_ops backend_cpu = {
     .upload = ref_copy,
     .download = ref_copy,
     .move = ref_copy,
-    .drop_pack = ref_drop_pack,
+    .drop_pack = cpu_drop_pack,
     .fill = cpu_fill,
     .cast = cpu_cast,
     .axpby = cpu_axpby,

@@ -22,6 +22,8 @@ struct cpu_buffer {
 struct cpu {
   const struct kernels *k;
   struct dnnl *dnnl; /* NULL: not in this build, or unusable */
+  bool wide_vectors;  /* AVX-512 */
+  bool bf16_products; /* AVX512_BF16 or AMX */
   struct cpu_buffer scratch, scratch2;
   char text[128];
 };
@@ -113,6 +115,14 @@ struct gemm {
   float *c;
 };
 void dnnl_gemm(struct backend *b, const struct gemm *g); /* only where dnnl is there */
+
+/* Each returns false where the call is not one for the library; gemm.c does it then. */
+bool dnnl_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias, const struct conv_shape *s);
+bool dnnl_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s);
+bool dnnl_conv_dw(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy, const struct conv_shape *s);
+bool dnnl_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias);
+bool dnnl_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w);
+bool dnnl_linear_dw(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy);
 
 /* --- slots ---------------------------------------------------------------------------------------------------------------- */
 
