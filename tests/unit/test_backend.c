@@ -83,12 +83,12 @@ static int number(const struct rig *r, int i) {
   return r->s->v[i];
 }
 
-static void *guarded(struct rig *r, size_t bytes) {
+static void *guarded(struct rig *r, size_t bytes, size_t element) {
   assert_true(r->blocks < MAX_BLOCKS);
   struct block *k = &r->block[r->blocks++];
   struct err e = {.code = ERR_OK};
   k->bytes = bytes;
-  k->at = GUARD + (r->shifted ? (r->type == DT_BF16 ? 2 : 4) : 0);
+  k->at = GUARD + (r->shifted ? element : 0);
   k->total = k->at + bytes + GUARD;
   k->memory = r->b->op->alloc(r->b, k->total, &e);
   assert_non_null(k->memory);
@@ -120,7 +120,7 @@ static void release(struct rig *r) {
 
 static struct tensor empty(struct rig *r, enum dtype type, int rank, int64_t a, int64_t b, int64_t c, int64_t d) {
   struct tensor t = tensor_of(NULL, type, rank, (int64_t[]){a, b, c, d});
-  t.data = guarded(r, tensor_bytes(&t));
+  t.data = guarded(r, tensor_bytes(&t), dtype_size(type));
   return t;
 }
 
@@ -198,11 +198,11 @@ static void parameter(struct rig *r, int i, bool frozen, int rank, int64_t a, in
   struct param *p = &r->p[i];
   *p = (struct param){.rank = rank, .dim = {a, b, c, d}, .count = 1, .frozen = frozen, .version = 1};
   for (int j = 0; j < rank; j++) p->count *= p->dim[j];
-  p->w = guarded(r, (size_t)p->count * sizeof *p->w);
+  p->w = guarded(r, (size_t)p->count * sizeof *p->w, sizeof *p->w);
   struct tensor w = param_values(p, p->w);
   fill_random(r, &w, NORMAL);
   if (frozen) return;
-  p->g = guarded(r, (size_t)p->count * sizeof *p->g);
+  p->g = guarded(r, (size_t)p->count * sizeof *p->g, sizeof *p->g);
   struct tensor g = param_values(p, p->g);
   if (r->zero_grads)
     r->b->op->fill(r->b, &g, 0);
