@@ -9,11 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "formats/json_edit.h"
 #include "nets/model.h"
 
 enum { PATH = 4200 };
 /* Below 0.9.0 (or absent) the pipelines force sample_size to 64. The layout written here is the one of this version. */
-static const char diffusers_version[] = "0.18.2";
+static const char diffusers_version[] = "\"0.18.2\"";
 
 struct save {
   struct model *m;
@@ -29,73 +30,66 @@ static const char *join(char out[PATH], const char *a, const char *b)
 
 /* --- configs ------------------------------------------------------------------------------------------------------------------ */
 
-static void set_item(cJSON *j, const char *key, cJSON *value)
+static char *number_list(const int *v, int n, char *out, size_t size)
 {
-  if (cJSON_GetObjectItemCaseSensitive(j, key)) cJSON_ReplaceItemInObjectCaseSensitive(j, key, value);
-  else cJSON_AddItemToObject(j, key, value);
+  size_t used = (size_t)snprintf(out, size, "[");
+  for (int i = 0; i < n && used < size; i++) used += (size_t)snprintf(out + used, size - used, "%s%d", i ? ", " : "", v[i]);
+  if (used < size) snprintf(out + used, size - used, "]");
+  return out;
 }
 
-static void set_missing(cJSON *j, const char *key, cJSON *value)
-{
-  const cJSON *old = cJSON_GetObjectItemCaseSensitive(j, key);
-  if (old && !cJSON_IsNull(old)) cJSON_Delete(value);
-  else set_item(j, key, value);
-}
+static const char *number(char *out, size_t size, int v) { return snprintf(out, size, "%d", v), out; }
 
-static cJSON *ints(const int *v, int n) { return cJSON_CreateIntArray(v, n); }
-
-static void complete_unet(const struct save *s, cJSON *j)
+static char *complete_unet(const struct save *s, char *j)
 {
   const struct unet_config *c = unet_config(s->m->unet);
-  set_missing(j, "_class_name", cJSON_CreateString("UNet2DConditionModel"));
-  set_missing(j, "_diffusers_version", cJSON_CreateString(diffusers_version));
-  set_missing(j, "block_out_channels", ints(c->channels, c->levels));
-  set_missing(j, "cross_attention_dim", cJSON_CreateNumber(c->cross_dim));
-  set_missing(j, "attention_head_dim", ints(c->heads, c->levels));
-  set_missing(j, "sample_size", cJSON_CreateNumber(c->sample_size > 0 ? c->sample_size : 64));
-  set_missing(j, "use_linear_projection", cJSON_CreateBool(c->linear_projection));
+  char v[256];
+  j = json_set(j, "_class_name", "\"UNet2DConditionModel\"", true);
+  j = json_set(j, "_diffusers_version", diffusers_version, true);
+  j = json_set(j, "block_out_channels", number_list(c->channels, c->levels, v, sizeof v), true);
+  j = json_set(j, "cross_attention_dim", number(v, sizeof v, c->cross_dim), true);
+  j = json_set(j, "attention_head_dim", number_list(c->heads, c->levels, v, sizeof v), true);
+  j = json_set(j, "sample_size", number(v, sizeof v, c->sample_size > 0 ? c->sample_size : 64), true);
+  return json_set(j, "use_linear_projection", c->linear_projection ? "true" : "false", true);
 }
 
-static void complete_vae(const struct save *s, cJSON *j)
+static char *complete_vae(const struct save *s, char *j)
 {
   const struct vae_config *c = vae_config(s->m->vae);
-  set_missing(j, "_class_name", cJSON_CreateString("AutoencoderKL"));
-  set_missing(j, "_diffusers_version", cJSON_CreateString(diffusers_version));
-  set_missing(j, "block_out_channels", ints(c->channels, c->levels));
-  set_missing(j, "latent_channels", cJSON_CreateNumber(c->latent_channels));
-  set_missing(j, "scaling_factor", cJSON_CreateNumber(0.18215));
+  char v[256];
+  j = json_set(j, "_class_name", "\"AutoencoderKL\"", true);
+  j = json_set(j, "_diffusers_version", diffusers_version, true);
+  j = json_set(j, "block_out_channels", number_list(c->channels, c->levels, v, sizeof v), true);
+  j = json_set(j, "latent_channels", number(v, sizeof v, c->latent_channels), true);
+  return json_set(j, "scaling_factor", "0.18215", true);
 }
 
-static const char *torch_name(enum dtype t) { return t == DT_F16 ? "float16" : t == DT_BF16 ? "bfloat16" : "float32"; }
+static const char *torch_name(enum dtype t) { return t == DT_F16 ? "\"float16\"" : t == DT_BF16 ? "\"bfloat16\"" : "\"float32\""; }
 
-static void complete_text(const struct save *s, cJSON *j)
+/* torch_dtype for loaders before transformers 5, dtype for those since. */
+static char *complete_text(const struct save *s, char *j)
 {
-  set_missing(j, "model_type", cJSON_CreateString("clip_text_model"));
-  set_missing(j, "architectures", cJSON_CreateStringArray((const char *const[]){ "CLIPTextModel" }, 1));
-  set_item(j, "torch_dtype", cJSON_CreateString(torch_name(s->type)));
-  if (cJSON_GetObjectItemCaseSensitive(j, "dtype")) set_item(j, "dtype", cJSON_CreateString(torch_name(s->type)));
+  j = json_set(j, "model_type", "\"clip_text_model\"", true);
+  j = json_set(j, "architectures", "[\"CLIPTextModel\"]", true);
+  j = json_set(j, "torch_dtype", torch_name(s->type), false);
+  return json_set(j, "dtype", torch_name(s->type), false);
 }
 
-static bool write_json(const struct save *s, const char *relative, const cJSON *j, struct err *e)
+static bool write_text(const struct save *s, const char *relative, const char *text, struct err *e)
 {
   char path[PATH];
-  char *text = cJSON_Print(j);
   if (!text) return err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative);
-  bool ok = write_file(join(path, s->dir, relative), text, strlen(text), e);
-  cJSON_free(text);
-  return ok;
+  return write_file(join(path, s->dir, relative), text, strlen(text), e);
 }
 
-static bool write_config(const struct save *s, const char *relative, void (*complete)(const struct save *, cJSON *), struct err *e)
+static bool write_config(const struct save *s, const char *relative, char *(*complete)(const struct save *, char *), struct err *e)
 {
-  struct json *in = json_open(&s->m->source, relative, e);
-  if (!in) return false;
-  cJSON *j = cJSON_Duplicate(json_node(in), true);
-  json_close(in);
-  if (!j) return err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative);
-  complete(s, j);
-  bool ok = write_json(s, relative, j, e);
-  cJSON_Delete(j);
+  struct blob b;
+  if (!source_open(&s->m->source, relative, &b, e)) return false;
+  char *text = complete(s, strndup((const char *)b.data, b.size));
+  bool ok = write_text(s, relative, text, e);
+  free(text);
+  blob_close(&b);
   return ok;
 }
 
@@ -111,7 +105,7 @@ static bool write_index(const struct save *s, struct err *e)
   cJSON *j = cJSON_CreateObject();
   if (!j) return err_set(e, ERR_FIT, "out of memory while writing model_index.json");
   cJSON_AddStringToObject(j, "_class_name", "StableDiffusionPipeline");
-  cJSON_AddStringToObject(j, "_diffusers_version", diffusers_version);
+  cJSON_AddStringToObject(j, "_diffusers_version", "0.18.2");
   component(j, "feature_extractor", NULL, NULL);
   cJSON_AddBoolToObject(j, "requires_safety_checker", false);
   component(j, "safety_checker", NULL, NULL);
@@ -120,7 +114,9 @@ static bool write_index(const struct save *s, struct err *e)
   component(j, "tokenizer", "transformers", "CLIPTokenizer");
   component(j, "unet", "diffusers", "UNet2DConditionModel");
   component(j, "vae", "diffusers", "AutoencoderKL");
-  bool ok = write_json(s, "model_index.json", j, e);
+  char *text = cJSON_Print(j);
+  bool ok = write_text(s, "model_index.json", text, e);
+  cJSON_free(text);
   cJSON_Delete(j);
   return ok;
 }
