@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BLOCK_ROWS = 192, CHUNK_K = 384, OUTER_ROWS = 192, OUTER_K = 256, MAX_TAPS = CPU_MAX_TAPS, PACK_K = 32 };
+enum { BLOCK_ROWS = 192, CHUNK_K = 384, OUTER_ROWS = 192, OUTER_K = 256, MAX_TAPS = CPU_MAX_TAPS, PACK_K = 32, PACK_LINES = 8 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -117,18 +117,14 @@ static void pack_columns(const struct packing *p, int nr, float *to, int64_t n0,
 /* Columns close together in w, taps interleaved. */
 static void pack_lines(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
   int64_t cols = least(nr, p->n - n0), plane = p->k * nr;
-  if (cols < nr && p->sn == 1) memset(to + k0 * nr, 0, (size_t)((k1 - k0) * nr) * sizeof *to);
-  for (int64_t k = k0; k < k1; k++)
-    for (int tap = 0; tap < p->taps; tap++) {
-      const float *w = p->w + n0 * p->sn + k * p->sk + tap;
-      float line[KERNEL_MAX_NR] = {0};
-      if (p->sn == 1) {
-        memcpy(to + tap * plane + k * nr, w, (size_t)cols * sizeof *w);
-        continue;
-      }
-      for (int64_t n = 0; n < cols; n++) line[n] = w[n * p->sn];
-      copy_row(to + tap * plane + k * nr, line, nr);
-    }
+  for (int64_t k = k0; k < k1; k++) {
+    const float *w = p->w + n0 * p->sn + k * p->sk;
+    float line[MAX_TAPS][KERNEL_MAX_NR] = {{0}};
+    if (p->taps == 1) memcpy(line[0], w, (size_t)cols * sizeof *w);
+    for (int64_t n = 0; p->taps > 1 && n < cols; n++)
+      for (int tap = 0; tap < p->taps; tap++) line[tap][n] = w[n * p->sn + tap];
+    for (int tap = 0; tap < p->taps; tap++) copy_row(to + tap * plane + k * nr, line[tap], nr);
+  }
 }
 
 /* Rows [k0, k1) of one panel. */
@@ -142,13 +138,19 @@ static void pack_rows(const struct packing *p, int nr, float *to, int64_t n0, in
     for (int64_t i = k0 * nr; i < k1 * nr; i++) to[tap * plane + i] = wide(narrow(to[tap * plane + i]));
 }
 
+/* Walks w along its rows, whichever way they lie: panels first or k first. */
 void cpu_pack(struct backend *b, float *to, const struct packing *p) {
   int nr = cpu_of(b)->k->nr, threads = p->n * p->k * p->taps < CPU_SERIAL ? 1 : b->threads;
-  int64_t panels = ceil_div(p->n, nr);
+  int64_t panels = ceil_div(p->n, nr), size = p->taps * p->k * nr;
+  if (p->sk == p->taps) {
 #pragma omp parallel for num_threads(threads)
-  for (int64_t n = 0; n < panels; n++)
-    for (int64_t k = 0; k < p->k; k += PACK_K)
-      pack_rows(p, nr, to + n * p->taps * p->k * nr, n * nr, k, least(k + PACK_K, p->k));
+    for (int64_t n = 0; n < panels; n++)
+      for (int64_t k = 0; k < p->k; k += PACK_K) pack_rows(p, nr, to + n * size, n * nr, k, least(k + PACK_K, p->k));
+  } else {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t k = 0; k < p->k; k += PACK_LINES)
+      for (int64_t n = 0; n < panels; n++) pack_rows(p, nr, to + n * size, n * nr, k, least(k + PACK_LINES, p->k));
+  }
 }
 
 /* --- weight gradients ---------------------------------------------------------------------------------------------------------- */
