@@ -19,7 +19,6 @@ struct batch {
   bool dir_open;
   struct progress progress;
   struct metrics last;
-  double probe_first, probe_last;
   int samples;
   struct run_result result;
   struct err write_error; /* the first failure of a file that the engine knows nothing of */
@@ -35,17 +34,15 @@ static void on_log(void *user, enum log_level level, const char *text) {
 
 static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
   struct batch *b = user;
+  b->progress.note[0] = 0;
+  if (!strcmp(stage, "training") && isfinite(b->last.total))
+    text_put(b->progress.note, sizeof b->progress.note, "loss %.4f", b->last.total);
   progress_show(&b->progress, stage, done, total);
 }
 
 static void on_metrics(void *user, const struct metrics *m) {
   struct batch *b = user;
   b->last = *m;
-  if (isfinite(m->probe)) {
-    if (!isfinite(b->probe_first)) b->probe_first = m->probe;
-    b->probe_last = m->probe;
-  }
-  text_put(b->progress.note, sizeof b->progress.note, "loss %.4f", m->total);
   if (b->write_error.code || rundir_metrics(&b->dir, m, &b->write_error)) return;
   on_log(b, LOG_WARN, b->write_error.text);
 }
@@ -70,14 +67,26 @@ static void add_number(cJSON *o, const char *name, double v) {
   }
 }
 
+/* The first and the last probe loss in metrics.csv: a run that was resumed began earlier than this process. */
+static void find_probes(const struct rundir *r, double *first, double *last) {
+  *first = *last = NAN;
+  for (int i = 0; i < r->n_rows; i++) {
+    if (!isfinite(r->rows[i].probe)) continue;
+    if (!isfinite(*first)) *first = r->rows[i].probe;
+    *last = r->rows[i].probe;
+  }
+}
+
 static void add_losses(cJSON *root, const struct batch *b) {
+  double first, last;
+  find_probes(&b->dir, &first, &last);
   cJSON *o = cJSON_AddObjectToObject(root, "losses");
   add_number(o, "total", b->last.total);
   add_number(o, "instance", b->last.instance);
   add_number(o, "prior", b->last.prior);
   add_number(o, "pdm", b->last.pdm);
-  add_number(o, "probe_first", b->probe_first);
-  add_number(o, "probe_last", b->probe_last);
+  add_number(o, "probe_first", first);
+  add_number(o, "probe_last", last);
 }
 
 /* "done", or the name in ERR_TABLE in small letters. */
@@ -122,10 +131,21 @@ static char *summary(const struct batch *b, const struct err *e) {
   return text;
 }
 
+/* Before a run directory is made for nothing. */
+static bool check_inputs(const struct settings *s, struct err *e) {
+  const char *const dir[] = {s->subject.images, s->subject.mask_dir}, *const key[] = {"images", "mask_dir"};
+  for (int i = 0; i < 2; i++) {
+    if (!*dir[i] || !strncmp(dir[i], "embedded:", 9) || is_directory(dir[i])) continue;
+    const char *what = is_file(dir[i]) ? "this is a file, not a directory" : "there is no such directory";
+    return err_set(e, ERR_INPUT, "[subject] %s: %s: %s", key[i], dir[i], what);
+  }
+  return true;
+}
+
 static bool open_run(struct batch *b, struct err *e) {
   const struct options *o = b->options;
   struct settings *s = &b->profile.settings;
-  if (!profile_load(&b->profile, o->profile, embedded_files, o->set, o->sets, e)) return false;
+  if (!profile_load(&b->profile, o->profile, embedded_files, o->set, o->sets, e) || !check_inputs(s, e)) return false;
   if (*o->device) s->engine.device = o->device;
   if (o->threads) s->engine.threads = o->threads;
   b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
@@ -168,7 +188,6 @@ int batch_run(const struct options *o) {
                             .poll = signals_poll};
   b->options = o;
   b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
-  b->probe_first = b->probe_last = NAN;
   progress_init(&b->progress);
   signals_catch();
   double began = now_seconds();

@@ -7,7 +7,8 @@
 #include "ui/ui.h"
 
 int say_error(const struct err *e) {
-  fprintf(stderr, "pdmbooth-tui: error: %s\n", e->text);
+  bool stopped = e->code == ERR_SIGINT || e->code == ERR_SIGTERM;
+  fprintf(stderr, "pdmbooth-tui: %s%s\n", stopped ? "" : "error: ", e->text);
   return e->code;
 }
 

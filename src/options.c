@@ -30,7 +30,7 @@ static const char batch_help[] =
     "  --set SECTION.KEY=VALUE   override a key of the profile (repeat for more)\n"
     "  --run-dir DIR             use exactly this directory (default: runs/SUBJECT/TIME-PROFILE here)\n"
     "  --resume                  go on with the run in --run-dir, or with the newest run of this profile; begin where there is none\n"
-    "  --device auto|cpu|cuda    where to compute (default: as the profile says)\n"
+    "  --device auto|cpu|cuda|ref  where to compute; ref: plain and slow, for comparison (default: as the profile says)\n"
     "  --threads N               threads to compute with\n"
     "  --dump-steps N            with --dump: write all that goes into and comes out of the first N steps, as safetensors\n"
     "  --dump DIR                where to write that\n";
@@ -60,7 +60,7 @@ static const char sample_help[] =
     "  --latents IN.npy          begin with this noise, [pictures, channels, height, width]\n"
     "  --dump DIR                write noise.npy, latents.npy, text.npy and negative.npy\n"
     "  --precision fp32|bf16     type of the computation (default fp32)\n"
-    "  --device auto|cpu|cuda    where to compute (default auto)\n"
+    "  --device auto|cpu|cuda|ref  where to compute; ref: plain and slow, for comparison (default auto)\n"
     "  --threads N               threads to compute with\n";
 
 static const char sheet_help[] =
@@ -221,9 +221,9 @@ static bool word_of(const char *option, const char *text, const char *const *wor
 }
 
 static bool device_value(const char *text, const char **out, struct err *e) {
-  static const char *const words[] = {"auto", "cpu", "cuda"};
+  static const char *const words[] = {"auto", "cpu", "cuda", "ref"};
   int index = 0;
-  if (!word_of("--device", text, words, 3, &index, e)) return false;
+  if (!word_of("--device", text, words, 4, &index, e)) return false;
   *out = words[index];
   return true;
 }

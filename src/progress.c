@@ -58,7 +58,6 @@ static void begin_stage(struct progress *p, const char *stage, int64_t done, dou
   p->began = now;
   p->told = now - plain_longest;
   p->tenth = -1;
-  p->note[0] = 0;
 }
 
 static void plain_line(struct progress *p, int64_t done, int64_t total, double now) {

@@ -39,6 +39,16 @@ static bool has_run(const char *dir) {
   return text_put(path, sizeof path, "%s/profile.ini", dir) && is_file(path);
 }
 
+/* Whether there is something to lose: what a run that was refused at its start leaves may be used again. */
+static bool has_results(const char *dir) {
+  static const char *const name[] = {"metrics.csv", "samples", "checkpoints", "state"};
+  char path[4096];
+  for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+    if (text_put(path, sizeof path, "%s/%s", dir, name[i]) && !access(path, F_OK)) return true;
+  }
+  return false;
+}
+
 /* "20260131-120000-demo" of profile demo: fifteen characters of time, a minus, the name. */
 static bool is_run_name(const char *name, const char *profile) {
   return strlen(name) > 16 && name[8] == '-' && name[15] == '-' && strspn(name, "0123456789") == 8 && !strcmp(name + 16, profile);
@@ -78,7 +88,7 @@ static bool choose_path(struct rundir *r, const char *dir, bool resume, struct e
     const char *slash = *dir == '/' ? "" : "/";
     if (!*dir || !text_put(r->path, sizeof r->path, "%s%s%s", *dir == '/' ? "" : here, slash, dir)) return too_long(e);
     r->resumed = resume && has_run(r->path);
-    if (!resume && has_run(r->path)) {
+    if (!resume && has_results(r->path)) {
       return err_set(e, ERR_USAGE, "%s already holds a run; add --resume to go on with it, or name another --run-dir", dir);
     }
     return true;

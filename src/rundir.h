@@ -25,9 +25,9 @@ struct rundir {
   char last_sheet[4000]; /* the newest sheet of samples, "" when there is none */
 };
 
-/* Makes or finds the directory. dir: exactly this one; NULL: runs/<subject>/<date-time>-<profile> below the current directory. resume: goes on
-   with the run in dir, or with the newest run of that profile; where there is none, or it is done, begins. ERR_USAGE: dir already holds a run
-   and resume is not asked for; ERR_INPUT: it cannot be written. */
+/* Makes or finds the directory. dir: exactly this one; NULL: runs/<subject>/<date-time>-<profile> below the current directory. resume:
+   goes on with the run in dir, or with the newest run of that profile; where there is none, or it is done, begins. ERR_USAGE: dir
+   already holds a run and resume is not asked for; ERR_INPUT: it cannot be written. */
 bool rundir_open(struct rundir *r, const struct profile *p, const struct embedded_file *embedded, const char *dir, bool resume,
                  struct err *e);
 void rundir_close(struct rundir *r);

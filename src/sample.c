@@ -77,16 +77,24 @@ static bool write_sheet(struct sampling *s, struct err *e) {
   return ok;
 }
 
+/* A LoRA is a file, or a directory that holds one under diffusers' name, as a run's checkpoints do; "" for a model. */
+static const char *lora_path(struct sampling *s) {
+  const char *path = s->options->checkpoint;
+  if (is_file(path)) return path;
+  const char *inside = strings_printf(&s->prompts.owner, "%s/pytorch_lora_weights.safetensors", path);
+  return inside && is_file(inside) ? inside : "";
+}
+
 /* CHECKPOINT and --base to the job's model and lora. */
 static bool choose_model(struct sampling *s, struct sample_job *j, struct err *e) {
   const struct options *o = s->options;
-  bool lora = is_file(o->checkpoint);
   char here[4096];
+  j->lora = lora_path(s);
+  bool lora = *j->lora;
   if (!getcwd(here, sizeof here)) return err_set_errno(e, ERR_INPUT, "cannot tell the current directory");
   if (lora && !o->base)
-    return err_set(e, ERR_USAGE, "%s is a file: a LoRA needs --base MODEL, the model that it belongs to", o->checkpoint);
+    return err_set(e, ERR_USAGE, "%s is a LoRA file: it needs --base MODEL, the model that it belongs to", o->checkpoint);
   if (!lora && o->base) return err_set(e, ERR_USAGE, "--base is for a LoRA file, and %s is none", o->checkpoint);
-  j->lora = lora ? o->checkpoint : "";
   j->model = model_resolve(lora ? o->base : o->checkpoint, here, &s->prompts.owner, e);
   return j->model != NULL;
 }
