@@ -43,6 +43,7 @@ pictures() {
   rm -rf pictures
   mkdir pictures
   cp -r "$subject/." pictures
+  chmod -R u+w pictures
 }
 refused "photographs: no such directory" 3 "[subject] images: $scratch/none: there is no such directory" run --set subject.images=none
 mkdir empty
@@ -58,6 +59,7 @@ refused "held-out photograph: missing" 3 "9.jpg" run --set subject.hold_out=9.jp
 base() {
   rm -rf base
   cp -rs "$model" base
+  chmod -R u+w base
 }
 refused "model: no such directory" 3 "there is no such directory" run --set model.path=./none
 refused "model: not in the cache" 3 "org/name: there is no such directory, and the local Hugging Face cache" run --set model.path=org/name
