@@ -32,7 +32,9 @@ static struct tensor make(int rank, int64_t a, int64_t b, int64_t c, int64_t d) 
   return t;
 }
 
-static void release(struct tensor *t) { B->op->release(B, t->data, tensor_bytes(t)); }
+static void release(struct tensor *t) {
+  B->op->release(B, t->data, tensor_bytes(t));
+}
 
 static struct param param_of(struct tensor *w, struct tensor *g) {
   return (struct param){.w = w->data, .g = g->data, .count = tensor_count(w), .version = 1};
@@ -57,14 +59,28 @@ static double best(void (*f)(struct work *), struct work *w) {
   return least;
 }
 
-static void report(double flops, double seconds) { printf(" | %8.2f %6.0f %4.0f%%", seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / PEAK); }
+static void report(double flops, double seconds) {
+  printf(" | %8.2f %6.0f %4.0f%%", seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / PEAK);
+}
 
-static void conv(struct work *w) { B->op->conv(B, &w->y, &w->x, &w->p, NULL, &w->conv); }
-static void conv_dx(struct work *w) { B->op->conv_dx(B, &w->dx, &w->y, &w->p, &w->conv); }
-static void conv_dw(struct work *w) { B->op->conv_dw(B, &w->p, NULL, &w->x, &w->y, &w->conv); }
-static void linear(struct work *w) { B->op->linear(B, &w->y, &w->x, &w->p, NULL, 1, 0); }
-static void linear_dx(struct work *w) { B->op->linear_dx(B, &w->dx, &w->y, &w->p, 1, 0); }
-static void linear_dw(struct work *w) { B->op->linear_dw(B, &w->p, NULL, &w->x, &w->y, 1); }
+static void conv(struct work *w) {
+  B->op->conv(B, &w->y, &w->x, &w->p, NULL, &w->conv);
+}
+static void conv_dx(struct work *w) {
+  B->op->conv_dx(B, &w->dx, &w->y, &w->p, &w->conv);
+}
+static void conv_dw(struct work *w) {
+  B->op->conv_dw(B, &w->p, NULL, &w->x, &w->y, &w->conv);
+}
+static void linear(struct work *w) {
+  B->op->linear(B, &w->y, &w->x, &w->p, NULL, 1, 0);
+}
+static void linear_dx(struct work *w) {
+  B->op->linear_dx(B, &w->dx, &w->y, &w->p, 1, 0);
+}
+static void linear_dw(struct work *w) {
+  B->op->linear_dw(B, &w->p, NULL, &w->x, &w->y, 1);
+}
 
 static void product_line(const char *name, struct work *w, double flops, bool is_conv) {
   w->p = param_of(&w->w, &w->g);
@@ -91,13 +107,16 @@ static void bench_conv(int64_t size, int64_t ci, int64_t co, int stride) {
 }
 
 static void bench_linear(int64_t m, int64_t k, int64_t n) {
-  struct work w = {.x = make(2, m, k, 1, 1), .dx = make(2, m, k, 1, 1), .y = make(2, m, n, 1, 1), .w = make(2, n, k, 1, 1), .g = make(2, n, k, 1, 1)};
+  struct work w = {
+      .x = make(2, m, k, 1, 1), .dx = make(2, m, k, 1, 1), .y = make(2, m, n, 1, 1), .w = make(2, n, k, 1, 1), .g = make(2, n, k, 1, 1)};
   char name[64];
   snprintf(name, sizeof name, "linear %d x %d->%d", (int)m, (int)k, (int)n);
   product_line(name, &w, 2.0 * (double)(m * k * n), false);
 }
 
-static void attention(struct work *w) { B->op->attention(B, &w->o, &w->lse, &w->q, &w->k, &w->v, &w->attention); }
+static void attention(struct work *w) {
+  B->op->attention(B, &w->o, &w->lse, &w->q, &w->k, &w->v, &w->attention);
+}
 static void attention_bwd(struct work *w) {
   B->op->attention_bwd(B, &w->dq, &w->dk, &w->dv, &w->d_o, &w->o, &w->lse, &w->q, &w->k, &w->v, &w->attention);
 }
@@ -120,22 +139,41 @@ static void bench_attention(int64_t tq, int64_t tk, int heads, int64_t d) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) release(all[i]);
 }
 
-static void group_norm(struct work *w) { B->op->group_norm(B, &w->y, &w->stats, &w->x, &w->ga, &w->be, 32, 1e-5f, true); }
-static void group_norm_bwd(struct work *w) { B->op->group_norm_bwd(B, &w->dx, &w->y, &w->x, &w->stats, &w->ga, &w->be, 32, true); }
-static void layer_norm(struct work *w) { B->op->layer_norm(B, &w->y, &w->stats, &w->x, &w->ga, &w->be, 1e-5f); }
-static void layer_norm_bwd(struct work *w) { B->op->layer_norm_bwd(B, &w->dx, &w->y, &w->x, &w->stats, &w->ga, &w->be); }
-static void add(struct work *w) { B->op->add(B, &w->y, &w->x, &w->dx); }
-static void silu(struct work *w) { B->op->act(B, &w->y, &w->x, ACT_SILU); }
-static void silu_bwd(struct work *w) { B->op->act_bwd(B, &w->dx, &w->y, &w->x, ACT_SILU); }
-static void geglu(struct work *w) { B->op->geglu(B, &w->o, &w->x); }
-static void geglu_bwd(struct work *w) { B->op->geglu_bwd(B, &w->dx, &w->o, &w->x); }
+static void group_norm(struct work *w) {
+  B->op->group_norm(B, &w->y, &w->stats, &w->x, &w->ga, &w->be, 32, 1e-5f, true);
+}
+static void group_norm_bwd(struct work *w) {
+  B->op->group_norm_bwd(B, &w->dx, &w->y, &w->x, &w->stats, &w->ga, &w->be, 32, true);
+}
+static void layer_norm(struct work *w) {
+  B->op->layer_norm(B, &w->y, &w->stats, &w->x, &w->ga, &w->be, 1e-5f);
+}
+static void layer_norm_bwd(struct work *w) {
+  B->op->layer_norm_bwd(B, &w->dx, &w->y, &w->x, &w->stats, &w->ga, &w->be);
+}
+static void add(struct work *w) {
+  B->op->add(B, &w->y, &w->x, &w->dx);
+}
+static void silu(struct work *w) {
+  B->op->act(B, &w->y, &w->x, ACT_SILU);
+}
+static void silu_bwd(struct work *w) {
+  B->op->act_bwd(B, &w->dx, &w->y, &w->x, ACT_SILU);
+}
+static void geglu(struct work *w) {
+  B->op->geglu(B, &w->o, &w->x);
+}
+static void geglu_bwd(struct work *w) {
+  B->op->geglu_bwd(B, &w->dx, &w->o, &w->x);
+}
 static void adamw(struct work *w) {
   struct adamw a = {1e-6f, 0.9f, 0.999f, 1e-8f, 0.01f, 1, 3};
   B->op->adamw(B, w->x.data, w->y.data, &w->m, &w->moment, tensor_count(&w->x), &a);
 }
 
 /* bytes: read and written by forward, backward */
-static void memory_line(const char *name, struct work *w, void (*f)(struct work *), double bytes, void (*f2)(struct work *), double bytes2) {
+static void memory_line(const char *name, struct work *w, void (*f)(struct work *), double bytes, void (*f2)(struct work *),
+                        double bytes2) {
   double t = best(f, w);
   printf("%-30s | %8.2f %6.1f GB/s", name, t * 1e3, bytes / t / 1e9);
   if (f2) {
@@ -146,7 +184,8 @@ static void memory_line(const char *name, struct work *w, void (*f)(struct work 
 }
 
 static void bench_memory(void) {
-  struct work w = {.x = make(4, 1, 64, 64, 320), .y = make(4, 1, 64, 64, 320), .dx = make(4, 1, 64, 64, 320), .stats = make(2, 4096, 2, 1, 1)};
+  struct work w = {
+      .x = make(4, 1, 64, 64, 320), .y = make(4, 1, 64, 64, 320), .dx = make(4, 1, 64, 64, 320), .stats = make(2, 4096, 2, 1, 1)};
   w.gamma = make(1, 320, 1, 1, 1);
   w.g = make(1, 320, 1, 1, 1);
   w.o = make(4, 1, 64, 64, 160);
@@ -197,14 +236,20 @@ int main(int argc, char **argv) {
   }
   PEAK = measure_peak();
   printf("%s; peak %.0f GFLOPS\n", backend_describe(B), PEAK / 1e9);
-  printf("%-30s | %8s %6s %5s | %8s %6s %5s | %8s %6s %5s\n", "", "ms", "GFLOPS", "share", "dx ms", "GFLOPS", "share", "dw ms", "GFLOPS", "share");
-  const int convs[][4] = {{64, 320, 320, 1}, {64, 640, 320, 1}, {64, 320, 320, 2}, {32, 640, 640, 1}, {32, 1280, 640, 1}, {16, 1280, 1280, 1}, {16, 2560, 1280, 1}, {8, 1280, 1280, 1}, {64, 4, 320, 1}};
+  printf("%-30s | %8s %6s %5s | %8s %6s %5s | %8s %6s %5s\n", "", "ms", "GFLOPS", "share", "dx ms", "GFLOPS", "share", "dw ms", "GFLOPS",
+         "share");
+  const int convs[][4] = {{64, 320, 320, 1},   {64, 640, 320, 1},   {64, 320, 320, 2},  {32, 640, 640, 1}, {32, 1280, 640, 1},
+                          {16, 1280, 1280, 1}, {16, 2560, 1280, 1}, {8, 1280, 1280, 1}, {64, 4, 320, 1}};
   for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) bench_conv(convs[i][0], convs[i][1], convs[i][2], convs[i][3]);
-  const int linears[][3] = {{4096, 320, 2560}, {4096, 1280, 320}, {4096, 320, 320}, {1024, 640, 5120}, {1024, 2560, 640}, {256, 1280, 10240}, {256, 1280, 1280}, {64, 1280, 1280}, {77, 768, 320}, {4096, 320, 4}, {4096, 4, 320}};
+  const int linears[][3] = {{4096, 320, 2560}, {4096, 1280, 320},  {4096, 320, 320},  {1024, 640, 5120},
+                            {1024, 2560, 640}, {256, 1280, 10240}, {256, 1280, 1280}, {64, 1280, 1280},
+                            {77, 768, 320},    {4096, 320, 4},     {4096, 4, 320}};
   for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) bench_linear(linears[i][0], linears[i][1], linears[i][2]);
   printf("(attention: the second column is the whole backward pass)\n");
-  const int attentions[][4] = {{4096, 4096, 8, 40}, {1024, 1024, 8, 80}, {256, 256, 8, 160}, {64, 64, 8, 160}, {4096, 77, 8, 40}, {1024, 77, 8, 80}, {4096, 4096, 1, 512}};
-  for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++) bench_attention(attentions[i][0], attentions[i][1], attentions[i][2], attentions[i][3]);
+  const int attentions[][4] = {{4096, 4096, 8, 40}, {1024, 1024, 8, 80}, {256, 256, 8, 160},  {64, 64, 8, 160},
+                               {4096, 77, 8, 40},   {1024, 77, 8, 80},   {4096, 4096, 1, 512}};
+  for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++)
+    bench_attention(attentions[i][0], attentions[i][1], attentions[i][2], attentions[i][3]);
   bench_memory();
   int status = B->fault.code;
   if (status) fprintf(stderr, "%s\n", B->fault.text);

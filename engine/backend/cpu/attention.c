@@ -8,14 +8,17 @@
 #include "cpu.h"
 
 #include <math.h>
-#include <omp.h>
 
 /* BACK_QUERIES: a multiple of every mr, so that blocks of dQ do not touch each other. */
 enum { KEYS = 128, QUERIES = 64, BACK_KEYS = 64, BACK_QUERIES = 96 };
 
 static const float LOG2E = 1.44269504f, LN2 = 0.693147181f;
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /* One head of a tensor [n, tokens, heads d]: row i at element first + i * stride. */
 struct head {
@@ -201,7 +204,7 @@ void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, cons
         f.q = head_of(q, i, s->heads);
         f.o = head_of(o, i, s->heads);
         f.lse = lse ? (float *)lse->data + i * h.tq : NULL;
-        forward_block(&f, block * QUERIES, scratch + omp_get_thread_num() * own);
+        forward_block(&f, block * QUERIES, scratch + cpu_thread() * own);
       }
   }
 }
@@ -211,20 +214,24 @@ void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, cons
 /* One head's copies, and sums of one thread. Leading dims as in the comments. */
 struct backward {
   struct shape h;
-  float *q, *d_o;         /* [tq, d]; q times scale log2 e */
-  float *qt, *dot, *ot;   /* [d, lq] */
-  float *kt, *vt;         /* lanes are keys: [ceil(tk / nr)][d][nr] */
-  float *kp;              /* lanes are elements: [d_panels][keys in whole blocks][nr] */
-  float *lse, *delta;     /* [tq]; lse times log2 e */
-  float *dk, *dv;         /* [BACK_KEYS / nr][d_tiles][nr] */
-  float *s, *ds;          /* [BACK_QUERIES + KERNEL_MAX_MR, nr] */
-  float *wide_ds;         /* [BACK_QUERIES, BACK_KEYS] */
-  float *dq;              /* [d_panels][tq + KERNEL_MAX_MR][nr]; lives longer than the rest */
+  float *q, *d_o;       /* [tq, d]; q times scale log2 e */
+  float *qt, *dot, *ot; /* [d, lq] */
+  float *kt, *vt;       /* lanes are keys: [ceil(tk / nr)][d][nr] */
+  float *kp;            /* lanes are elements: [d_panels][keys in whole blocks][nr] */
+  float *lse, *delta;   /* [tq]; lse times log2 e */
+  float *dk, *dv;       /* [BACK_KEYS / nr][d_tiles][nr] */
+  float *s, *ds;        /* [BACK_QUERIES + KERNEL_MAX_MR, nr] */
+  float *wide_ds;       /* [BACK_QUERIES, BACK_KEYS] */
+  float *dq;            /* [d_panels][tq + KERNEL_MAX_MR][nr]; lives longer than the rest */
   struct head out_dk, out_dv;
 };
 
-static int64_t padded_keys(const struct shape *h) { return ceil_div(h->tk, BACK_KEYS) * BACK_KEYS; }
-static int64_t dq_rows(const struct shape *h) { return h->tq + KERNEL_MAX_MR; }
+static int64_t padded_keys(const struct shape *h) {
+  return ceil_div(h->tk, BACK_KEYS) * BACK_KEYS;
+}
+static int64_t dq_rows(const struct shape *h) {
+  return h->tq + KERNEL_MAX_MR;
+}
 
 /* Lays the arrays out from p on (NULL: only counts); returns the floats. */
 static int64_t backward_layout(struct backward *w, float *p) {
@@ -234,10 +241,21 @@ static int64_t backward_layout(struct backward *w, float *p) {
     float **at;
     int64_t n;
   } parts[] = {
-      {&w->q, h->tq * h->d}, {&w->d_o, h->tq * h->d}, {&w->qt, h->d * h->lq}, {&w->dot, h->d * h->lq}, {&w->ot, h->d * h->lq}, {&w->kt, padded_keys(h) * h->d},
-      {&w->vt, padded_keys(h) * h->d}, {&w->kp, h->d_panels * padded_keys(h) * nr}, 
-      {&w->lse, h->tq}, {&w->delta, h->tq}, {&w->dk, BACK_KEYS * h->d_tiles}, {&w->dv, BACK_KEYS * h->d_tiles}, {&w->s, block},
-      {&w->ds, block}, {&w->wide_ds, BACK_QUERIES * BACK_KEYS},
+      {&w->q, h->tq * h->d},
+      {&w->d_o, h->tq * h->d},
+      {&w->qt, h->d * h->lq},
+      {&w->dot, h->d * h->lq},
+      {&w->ot, h->d * h->lq},
+      {&w->kt, padded_keys(h) * h->d},
+      {&w->vt, padded_keys(h) * h->d},
+      {&w->kp, h->d_panels * padded_keys(h) * nr},
+      {&w->lse, h->tq},
+      {&w->delta, h->tq},
+      {&w->dk, BACK_KEYS * h->d_tiles},
+      {&w->dv, BACK_KEYS * h->d_tiles},
+      {&w->s, block},
+      {&w->ds, block},
+      {&w->wide_ds, BACK_QUERIES * BACK_KEYS},
   };
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (p) *parts[i].at = p + used;
@@ -282,8 +300,8 @@ static void backward_keys(struct backward *w, int64_t key0) {
     int64_t queries = least(BACK_QUERIES, h->tq - query);
     for (int64_t p = 0; p < panels; p++) backward_panel(w, query, queries, key0, p);
     for (int64_t i = 0; i < h->d_panels; i++)
-      tiles(k, w->wide_ds, BACK_KEYS, queries, depth, w->kp + (i * padded_keys(h) + key0) * k->nr,
-            w->dq + (i * dq_rows(h) + query) * k->nr, false);
+      tiles(k, w->wide_ds, BACK_KEYS, queries, depth, w->kp + (i * padded_keys(h) + key0) * k->nr, w->dq + (i * dq_rows(h) + query) * k->nr,
+            false);
   }
   backward_store(w, key0);
 }
@@ -298,7 +316,9 @@ struct backward_call {
   float *sums; /* dQ of each item and split, dq_floats each */
 };
 
-static int64_t dq_floats(const struct shape *h) { return cpu_round(h->d_panels * dq_rows(h) * h->k->nr); }
+static int64_t dq_floats(const struct shape *h) {
+  return cpu_round(h->d_panels * dq_rows(h) * h->k->nr);
+}
 
 static void backward_item(const struct backward_call *c, int64_t item, int64_t split, float *scratch) {
   const struct shape *h = &c->h;
@@ -352,7 +372,7 @@ void cpu_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk, 
   {
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t i = 0; i < items; i++)
-      for (int64_t split = 0; split < c.splits; split++) backward_item(&c, i, split, scratch + omp_get_thread_num() * own);
+      for (int64_t split = 0; split < c.splits; split++) backward_item(&c, i, split, scratch + cpu_thread() * own);
 #pragma omp for
     for (int64_t i = 0; i < items; i++) backward_dq(&c, i);
   }

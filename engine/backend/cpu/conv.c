@@ -9,7 +9,8 @@ static bool is_linear(const struct conv_shape *s) {
 }
 
 static struct geometry geometry_of(const struct tensor *read, const struct tensor *written, const struct conv_shape *s, bool transposed) {
-  return (struct geometry){.ih = read->dim[1], .iw = read->dim[2], .oh = written->dim[1], .ow = written->dim[2], .s = *s, .transposed = transposed};
+  return (struct geometry){
+      .ih = read->dim[1], .iw = read->dim[2], .oh = written->dim[1], .ow = written->dim[2], .s = *s, .transposed = transposed};
 }
 
 /* Written pixels sorted by what remains of their coordinates modulo the stride: neighbours then want the same taps, and
@@ -42,7 +43,8 @@ static void run(struct backend *b, struct tensor *y, const struct tensor *x, con
   cpu_product(b, &p);
 }
 
-void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s) {
+void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias,
+              const struct conv_shape *s) {
   if (is_linear(s)) {
     cpu_linear(b, y, x, w, bias, 1, 0);
     return;
@@ -90,7 +92,8 @@ void cpu_conv_dw(struct backend *b, struct param *w, struct param *bias, const s
   cpu_bias_grad(b, bias, dy);
   if (!w || !w->g || w->frozen || dnnl_conv_dw(b, w, x, dy, s)) return;
   struct geometry g = geometry_of(x, dy, s, false);
-  struct outer o = {.rows = tensor_rows(dy), .co = tensor_last(dy), .ci = tensor_last(x), .taps = taps, .x = x, .dy = dy, .g = &g, .out = w->g};
+  struct outer o = {
+      .rows = tensor_rows(dy), .co = tensor_last(dy), .ci = tensor_last(x), .taps = taps, .x = x, .dy = dy, .g = &g, .out = w->g};
   o.alpha = 1;
   cpu_outer(b, &o);
 }

@@ -25,11 +25,19 @@ static bool has_bf16(void) {
   unsigned a, x, c, d;
   return __get_cpuid_count(7, 1, &a, &x, &c, &d) && (a & 1u << 5);
 }
-static bool has_avx512(const struct kernels *k) { return k == &kernels_avx512; }
+static bool has_avx512(const struct kernels *k) {
+  return k == &kernels_avx512;
+}
 #else
-static const struct kernels *choose_kernels(void) { return &kernels_sse2; } /* plain vectors of four */
-static bool has_bf16(void) { return false; }
-static bool has_avx512(const struct kernels *k) { return !k; }
+static const struct kernels *choose_kernels(void) {
+  return &kernels_sse2;
+} /* plain vectors of four */
+static bool has_bf16(void) {
+  return false;
+}
+static bool has_avx512(const struct kernels *k) {
+  return !k;
+}
 #endif
 
 static bool cpu_open(struct backend *b, struct err *e) {
@@ -42,7 +50,8 @@ static bool cpu_open(struct backend *b, struct err *e) {
   c->bf16_products = c->wide_vectors && has_bf16();
   dnnl_open(b);
   const char *lib = dnnl_name(b);
-  snprintf(c->text, sizeof c->text, "cpu: %s%s%s, %d thread%s", lib ? lib : "", lib ? ", " : "", c->k->name, b->threads, b->threads == 1 ? "" : "s");
+  snprintf(c->text, sizeof c->text, "cpu: %s%s%s, %d thread%s", lib ? lib : "", lib ? ", " : "", c->k->name, b->threads,
+           b->threads == 1 ? "" : "s");
   return true;
 }
 
@@ -56,7 +65,9 @@ static void cpu_close(struct backend *b) {
   b->state = NULL;
 }
 
-static const char *cpu_describe(const struct backend *b) { return cpu_of(b)->text; }
+static const char *cpu_describe(const struct backend *b) {
+  return cpu_of(b)->text;
+}
 
 static float *grown(struct backend *b, struct cpu_buffer *s, int64_t n) {
   size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float);
@@ -67,8 +78,12 @@ static float *grown(struct backend *b, struct cpu_buffer *s, int64_t n) {
   return s->p;
 }
 
-float *cpu_scratch(struct backend *b, int64_t n) { return grown(b, &cpu_of(b)->scratch, n); }
-float *cpu_scratch2(struct backend *b, int64_t n) { return grown(b, &cpu_of(b)->scratch2, n); }
+float *cpu_scratch(struct backend *b, int64_t n) {
+  return grown(b, &cpu_of(b)->scratch, n);
+}
+float *cpu_scratch2(struct backend *b, int64_t n) {
+  return grown(b, &cpu_of(b)->scratch2, n);
+}
 
 const struct backend_ops backend_cpu = {
     .name = "cpu",

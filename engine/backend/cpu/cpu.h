@@ -6,8 +6,6 @@
 #ifndef PDMBOOTH_BACKEND_CPU_CPU_H
 #define PDMBOOTH_BACKEND_CPU_CPU_H
 
-#include <omp.h>
-
 #include "backend/backend.h"
 #include "kernels.h"
 
@@ -21,20 +19,24 @@ struct cpu_buffer {
 
 struct cpu {
   const struct kernels *k;
-  struct dnnl *dnnl; /* NULL: not in this build, or unusable */
+  struct dnnl *dnnl;  /* NULL: not in this build, or unusable */
   bool wide_vectors;  /* AVX-512 */
   bool bf16_products; /* AVX512_BF16 or AMX */
   struct cpu_buffer scratch, scratch2;
   char text[128];
 };
 
-static inline struct cpu *cpu_of(const struct backend *b) { return b->state; }
+static inline struct cpu *cpu_of(const struct backend *b) {
+  return b->state;
+}
 
 /* Scratch of the running call: n floats, 64-byte aligned, contents undefined, gone with the next call of a slot.
    NULL and b->fault where there is no memory. Kept between calls: a steady step asks the system for nothing. */
 float *cpu_scratch(struct backend *b, int64_t n);
 float *cpu_scratch2(struct backend *b, int64_t n); /* another, for slots that other slots call */
-static inline int64_t cpu_round(int64_t n) { return (n + 15) / 16 * 16; }
+static inline int64_t cpu_round(int64_t n) {
+  return (n + 15) / 16 * 16;
+}
 
 enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
 
@@ -45,7 +47,17 @@ static inline const float *cpu_in(const struct kernels *k, const struct tensor *
   return buffer;
 }
 
-static inline int cpu_thread(void) { return omp_get_thread_num(); }
+/* Number of the calling thread in its team; a build without OpenMP has one. */
+#ifdef _OPENMP
+#include <omp.h>
+static inline int cpu_thread(void) {
+  return omp_get_thread_num();
+}
+#else
+static inline int cpu_thread(void) {
+  return 0;
+}
+#endif
 
 /* --- products (gemm.c) -------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,6 @@
  * turned round, which the library does faster than its own data gradient. */
 #include "cpu.h"
 
-#include <omp.h>
 #include <stdlib.h>
 
 #include "backend/ref/ref.h"
@@ -63,7 +62,10 @@ const char *dnnl_name(const struct backend *b) {
 
 /* The library takes its number of threads from the calling thread's OpenMP setting. */
 static void set_threads(const struct backend *b) {
+  (void)b;
+#ifdef _OPENMP
   if (omp_get_max_threads() != b->threads) omp_set_num_threads(b->threads);
+#endif
 }
 
 void dnnl_gemm(struct backend *b, const struct gemm *g) {
@@ -131,10 +133,13 @@ void cpu_drop_pack(struct backend *b, struct param *p) {
   p->pack = NULL;
 }
 
-static int64_t floats_of(size_t bytes) { return cpu_round((int64_t)((bytes + 3) / 4)); }
+static int64_t floats_of(size_t bytes) {
+  return cpu_round((int64_t)((bytes + 3) / 4));
+}
 
 /* Forward or data gradient: x and y as dn_op_run names them; turned: weights exchanged and turned round first. */
-static bool run_op(struct backend *b, const struct dn_key *key, void *x, struct param *w, bool dx, bool turned, const float *bias, void *y) {
+static bool run_op(struct backend *b, const struct dn_key *key, void *x, struct param *w, bool dx, bool turned, const float *bias,
+                   void *y) {
   struct dn_op *op = find_op(b, key);
   if (!op) return false;
   int64_t own = floats_of(dn_op_scratch(op)), packed = floats_of(dn_op_weights(op)), plain = turned ? cpu_round(w->count) : 0;
@@ -200,7 +205,8 @@ static struct dn_key conv_key(enum dn_kind kind, const struct tensor *x, const s
   return k;
 }
 
-bool dnnl_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias, const struct conv_shape *s) {
+bool dnnl_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias,
+               const struct conv_shape *s) {
   if (!wanted(b, x->type, true)) return false;
   struct dn_key key = conv_key(DN_CONV, x, y, s);
   key.bias = bias != NULL;

@@ -14,13 +14,17 @@ typedef const_dnnl_memory_desc_t desc_ref;
 static void desc_free(dnnl_memory_desc_t d) {
   if (d) dnnl_memory_desc_destroy(d);
 }
-static dnnl_status_t append_sum(dnnl_post_ops_t p) { return dnnl_post_ops_append_sum(p, 1, 0, dnnl_data_type_undef); }
+static dnnl_status_t append_sum(dnnl_post_ops_t p) {
+  return dnnl_post_ops_append_sum(p, 1, 0, dnnl_data_type_undef);
+}
 #else
 typedef const dnnl_memory_desc_t *desc_ref;
 #define REF(d) (&(d))
 #define BUILD_DESC dnnl_memory_desc_init_by_tag
 #define desc_free(d) ((void)(d))
-static dnnl_status_t append_sum(dnnl_post_ops_t p) { return dnnl_post_ops_append_sum(p, 1); }
+static dnnl_status_t append_sum(dnnl_post_ops_t p) {
+  return dnnl_post_ops_append_sum(p, 1);
+}
 #endif
 
 struct dn_engine {
@@ -64,11 +68,19 @@ void dn_engine_delete(struct dn_engine *e) {
   free(e);
 }
 
-const char *dn_version(struct dn_engine *e) { return e->version; }
+const char *dn_version(struct dn_engine *e) {
+  return e->version;
+}
 
-static bool is_linear(const struct dn_key *k) { return k->kind >= DN_LINEAR; }
-static bool is_dw(const struct dn_key *k) { return k->kind == DN_CONV_DW || k->kind == DN_LINEAR_DW; }
-static bool is_forward(const struct dn_key *k) { return k->kind == DN_CONV || k->kind == DN_LINEAR; }
+static bool is_linear(const struct dn_key *k) {
+  return k->kind >= DN_LINEAR;
+}
+static bool is_dw(const struct dn_key *k) {
+  return k->kind == DN_CONV_DW || k->kind == DN_LINEAR_DW;
+}
+static bool is_forward(const struct dn_key *k) {
+  return k->kind == DN_CONV || k->kind == DN_LINEAR;
+}
 
 static bool descs_init(struct descs *d, const struct dn_key *k) {
   bool lin = is_linear(k);
@@ -100,15 +112,15 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *pd, struct dn_op *op, cons
   dnnl_dims_t stride = {k->stride, k->stride}, dense = {0, 0}, lo = {k->pad[0], k->pad[1]}, hi = {k->pad[2], k->pad[3]};
   desc_ref bias = k->bias && kind == DN_CONV ? d->bias : NULL;
   switch (kind) {
-  case DN_CONV:
-    return dnnl_convolution_forward_primitive_desc_create(pd, e, dnnl_forward_training, dnnl_convolution_direct, d->x, d->w, bias, d->y,
-                                                          stride, dense, lo, hi, attr);
-  case DN_CONV_DX:
-    return dnnl_convolution_backward_data_primitive_desc_create(pd, e, dnnl_convolution_direct, d->x, d->w, d->y, stride, dense, lo, hi,
-                                                                hint, attr);
-  default:
-    return dnnl_convolution_backward_weights_primitive_desc_create(pd, e, dnnl_convolution_direct, d->x, d->w, NULL, d->y, stride, dense,
-                                                                   lo, hi, hint, attr);
+    case DN_CONV:
+      return dnnl_convolution_forward_primitive_desc_create(pd, e, dnnl_forward_training, dnnl_convolution_direct, d->x, d->w, bias, d->y,
+                                                            stride, dense, lo, hi, attr);
+    case DN_CONV_DX:
+      return dnnl_convolution_backward_data_primitive_desc_create(pd, e, dnnl_convolution_direct, d->x, d->w, d->y, stride, dense, lo, hi,
+                                                                  hint, attr);
+    default:
+      return dnnl_convolution_backward_weights_primitive_desc_create(pd, e, dnnl_convolution_direct, d->x, d->w, NULL, d->y, stride, dense,
+                                                                     lo, hi, hint, attr);
   }
 }
 
@@ -117,12 +129,12 @@ static dnnl_status_t linear_desc(dnnl_primitive_desc_t *pd, struct dn_op *op, co
   dnnl_engine_t e = op->e->engine;
   desc_ref bias = op->key.bias && kind == DN_LINEAR ? d->bias : NULL;
   switch (kind) {
-  case DN_LINEAR:
-    return dnnl_inner_product_forward_primitive_desc_create(pd, e, dnnl_forward_training, d->x, d->w, bias, d->y, attr);
-  case DN_LINEAR_DX:
-    return dnnl_inner_product_backward_data_primitive_desc_create(pd, e, d->x, d->w, d->y, hint, attr);
-  default:
-    return dnnl_inner_product_backward_weights_primitive_desc_create(pd, e, d->x, d->w, NULL, d->y, hint, attr);
+    case DN_LINEAR:
+      return dnnl_inner_product_forward_primitive_desc_create(pd, e, dnnl_forward_training, d->x, d->w, bias, d->y, attr);
+    case DN_LINEAR_DX:
+      return dnnl_inner_product_backward_data_primitive_desc_create(pd, e, d->x, d->w, d->y, hint, attr);
+    default:
+      return dnnl_inner_product_backward_weights_primitive_desc_create(pd, e, d->x, d->w, NULL, d->y, hint, attr);
   }
 }
 
@@ -164,7 +176,9 @@ static dnnl_memory_t memory_of(struct dn_op *op, desc_ref d) {
   return dnnl_memory_create(&m, d, op->e->engine, DNNL_MEMORY_NONE) == dnnl_success ? m : NULL;
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t larger(size_t a, size_t b) {
+  return a > b ? a : b;
+}
 
 /* Reorder between the plain layout and the one that the library chose; of a gradient it adds to what is there. */
 static bool make_reorder(struct dn_op *op, desc_ref plain, desc_ref chosen) {
@@ -262,10 +276,18 @@ void dn_op_delete(struct dn_op *op) {
   free(op);
 }
 
-const struct dn_key *dn_op_key(const struct dn_op *op) { return &op->key; }
-const char *dn_op_name(const struct dn_op *op) { return op->name; }
-size_t dn_op_scratch(const struct dn_op *op) { return op->scratch_bytes; }
-size_t dn_op_weights(const struct dn_op *op) { return op->weight_bytes; }
+const struct dn_key *dn_op_key(const struct dn_op *op) {
+  return &op->key;
+}
+const char *dn_op_name(const struct dn_op *op) {
+  return op->name;
+}
+size_t dn_op_scratch(const struct dn_op *op) {
+  return op->scratch_bytes;
+}
+size_t dn_op_weights(const struct dn_op *op) {
+  return op->weight_bytes;
+}
 
 static bool execute(struct dn_op *op, dnnl_primitive_t p, const dnnl_exec_arg_t *args, void *const *data, int n) {
   for (int i = 0; i < n; i++)

@@ -1,8 +1,12 @@
 /* In place of dnnl.c and dnnl_compat.c where the build has no oneDNN. */
 #include "cpu.h"
 
-void dnnl_open(struct backend *b) { cpu_of(b)->dnnl = NULL; }
-void dnnl_close(struct backend *b) { (void)b; }
+void dnnl_open(struct backend *b) {
+  cpu_of(b)->dnnl = NULL;
+}
+void dnnl_close(struct backend *b) {
+  (void)b;
+}
 
 const char *dnnl_name(const struct backend *b) {
   (void)b;
@@ -14,7 +18,8 @@ void dnnl_gemm(struct backend *b, const struct gemm *g) {
   err_set(&b->fault, ERR_FIT, "this build has no oneDNN");
 }
 
-bool dnnl_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias, const struct conv_shape *s) {
+bool dnnl_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, const float *bias,
+               const struct conv_shape *s) {
   (void)b;
   (void)y;
   (void)x;

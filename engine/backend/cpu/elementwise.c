@@ -7,19 +7,25 @@
 
 enum { PIECE = 2048 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
 
 /* Where a result is made; `done` takes it home. */
-static float *out(const struct tensor *t, int64_t at, float *buffer) { return t->type == DT_F32 ? (float *)t->data + at : buffer; }
+static float *out(const struct tensor *t, int64_t at, float *buffer) {
+  return t->type == DT_F32 ? (float *)t->data + at : buffer;
+}
 
 static void done(const struct kernels *k, struct tensor *t, int64_t at, int64_t n, const float *buffer) {
   if (t->type == DT_BF16) k->narrow((uint16_t *)t->data + at, buffer, n);
 }
 
-static bool plain_types(const struct tensor *t) { return t->type == DT_F32 || t->type == DT_BF16; }
+static bool plain_types(const struct tensor *t) {
+  return t->type == DT_F32 || t->type == DT_BF16;
+}
 
 /* for each piece [at, at + PIECE) of `count` elements, shared out over b's threads */
-#define FOR_PIECES(b, count)                                                                                                               \
+#define FOR_PIECES(b, count) \
   _Pragma("omp parallel for num_threads((count) < CPU_SERIAL ? 1 : (b)->threads)") for (int64_t at = 0; at < (count); at += PIECE)
 
 void cpu_fill(struct backend *b, struct tensor *y, float value) {
@@ -111,7 +117,7 @@ void cpu_act_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, 
 void cpu_geglu(struct backend *b, struct tensor *y, const struct tensor *x) {
   const struct kernels *k = cpu_of(b)->k;
   int64_t m = tensor_rows(x), c = tensor_last(x) / 2;
-#pragma omp parallel for num_threads(m * c < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for num_threads(m *c < CPU_SERIAL ? 1 : b->threads)
   for (int64_t r = 0; r < m; r++)
     for (int64_t j = 0; j < c; j += PIECE) {
       float h_buffer[PIECE], g_buffer[PIECE];
@@ -125,7 +131,7 @@ void cpu_geglu(struct backend *b, struct tensor *y, const struct tensor *x) {
 void cpu_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x) {
   const struct kernels *k = cpu_of(b)->k;
   int64_t m = tensor_rows(x), c = tensor_last(x) / 2;
-#pragma omp parallel for num_threads(m * c < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for num_threads(m *c < CPU_SERIAL ? 1 : b->threads)
   for (int64_t r = 0; r < m; r++)
     for (int64_t j = 0; j < c; j += PIECE) {
       float h_buffer[PIECE], g_buffer[PIECE], d_buffer[PIECE];
@@ -143,7 +149,7 @@ void cpu_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy
 void cpu_add_rows(struct backend *b, struct tensor *y, const struct tensor *x, const struct tensor *e) {
   const struct kernels *k = cpu_of(b)->k;
   int64_t c = tensor_last(x), rows = tensor_rows(x), each = rows / x->dim[0];
-#pragma omp parallel for num_threads(rows * c < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for num_threads(rows *c < CPU_SERIAL ? 1 : b->threads)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < c; j += PIECE) {
       float x_buffer[PIECE], e_buffer[PIECE];
@@ -162,7 +168,7 @@ void cpu_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy)
   int64_t c = tensor_last(dy), items = dy->dim[0], each = tensor_rows(dy) / items, slices = (each + SLICE - 1) / SLICE;
   float *sums = cpu_scratch2(b, items * slices * c);
   if (!sums) return;
-#pragma omp parallel for collapse(2) num_threads(items * each * c < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for collapse(2) num_threads(items *each *c < CPU_SERIAL ? 1 : b->threads)
   for (int64_t i = 0; i < items; i++)
     for (int64_t s = 0; s < slices; s++) {
       float *sum = sums + (i * slices + s) * c;
@@ -190,7 +196,7 @@ void cpu_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy)
 static void parts(struct backend *b, struct tensor *whole, struct tensor *left, struct tensor *right, int64_t c1, bool join) {
   int64_t rows = tensor_rows(whole), c = tensor_last(whole);
   size_t size = dtype_size(whole->type);
-#pragma omp parallel for num_threads(rows * c < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for num_threads(rows *c < CPU_SERIAL ? 1 : b->threads)
   for (int64_t r = 0; r < rows; r++) {
     char *w = (char *)whole->data + (size_t)(r * c) * size, *w2 = w + (size_t)c1 * size;
     char *p1 = left ? (char *)left->data + (size_t)(r * c1) * size : NULL;
@@ -222,7 +228,9 @@ void cpu_upsample(struct backend *b, struct tensor *y, const struct tensor *x) {
 }
 
 /* First output index that reads input i or a later one. */
-static int64_t first_reader(int64_t i, int64_t size_in, int64_t size_out) { return (i * size_out + size_in - 1) / size_in; }
+static int64_t first_reader(int64_t i, int64_t size_in, int64_t size_out) {
+  return (i * size_out + size_in - 1) / size_in;
+}
 
 void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy) {
   const struct kernels *k = cpu_of(b)->k;

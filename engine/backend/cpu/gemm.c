@@ -9,8 +9,12 @@
 
 enum { BLOCK_ROWS = 192, CHUNK_K = 384, OUTER_ROWS = 192, OUTER_K = 256, MAX_TAPS = CPU_MAX_TAPS, PACK_K = 32, PACK_LINES = 8 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /* --- where a tap looks ---------------------------------------------------------------------------------------------------- */
 
@@ -160,7 +164,7 @@ static void transpose(struct backend *b, float *to, int64_t ld, const struct ten
   enum { SQUARE = 32 };
   const float *f = dy->data;
   const uint16_t *h = dy->data;
-#pragma omp parallel for collapse(2) num_threads(rows * co < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for collapse(2) num_threads(rows *co < CPU_SERIAL ? 1 : b->threads)
   for (int64_t c0 = 0; c0 < co; c0 += SQUARE)
     for (int64_t r0 = 0; r0 < rows; r0 += SQUARE)
       for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++)

@@ -1,7 +1,9 @@
 /* Linear layers on gemm.c. */
 #include "cpu.h"
 
-static bool trained(const struct param *p) { return p && p->g && !p->frozen; }
+static bool trained(const struct param *p) {
+  return p && p->g && !p->frozen;
+}
 
 /* Rows of x as floats: its own memory, or a copy at `to`. */
 const float *cpu_widen(struct backend *b, float *to, const struct tensor *x) {
@@ -13,12 +15,14 @@ const float *cpu_widen(struct backend *b, float *to, const struct tensor *x) {
   return to;
 }
 
-int64_t cpu_widen_floats(const struct tensor *x) { return x->type == DT_F32 ? 0 : cpu_round(tensor_count(x)); }
+int64_t cpu_widen_floats(const struct tensor *x) {
+  return x->type == DT_F32 ? 0 : cpu_round(tensor_count(x));
+}
 
 /* y = beta y + bias, so that a product can be added to it */
 static void prepare(struct backend *b, struct tensor *y, const float *bias, float beta) {
   int64_t m = tensor_rows(y), n = tensor_last(y);
-#pragma omp parallel for num_threads(m * n < CPU_SERIAL ? 1 : b->threads)
+#pragma omp parallel for num_threads(m *n < CPU_SERIAL ? 1 : b->threads)
   for (int64_t r = 0; r < m; r++) {
     float *row = (float *)y->data + r * n;
     for (int64_t i = 0; i < n; i++) row[i] = bias[i] + (beta != 0 ? beta * row[i] : 0);

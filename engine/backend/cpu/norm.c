@@ -6,8 +6,12 @@
 
 enum { SLICE = 32 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static bool trained(const struct param *p) { return p && p->g && !p->frozen; }
+static int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static bool trained(const struct param *p) {
+  return p && p->g && !p->frozen;
+}
 
 /* A call of group norm: items pictures of `each` rows. */
 struct group_call {
@@ -17,8 +21,8 @@ struct group_call {
   const struct tensor *x, *dy;
   struct norm_columns columns; /* of the first picture; those of the next lie stride floats on */
   int64_t stride;
-  float *sums;  /* [items, slices, 2, c] */
-  float *wide;  /* of each thread: 2 SLICE c floats, where x is BF16 */
+  float *sums; /* [items, slices, 2, c] */
+  float *wide; /* of each thread: 2 SLICE c floats, where x is BF16 */
   bool silu;
 };
 
@@ -45,7 +49,8 @@ static bool group_begin(struct backend *b, struct group_call *g, const struct te
   int64_t columns = cpu_round(g->items * g->stride), sums = cpu_round(g->items * g->slices * 2 * g->c);
   float *p = cpu_scratch2(b, columns + sums + (x->type == DT_F32 ? 0 : g->threads * 2 * SLICE * g->c));
   if (!p) return false;
-  g->columns = (struct norm_columns){.mean = p, .rstd = p + g->c, .mean_dh = p + 2 * g->c, .mean_dhh = p + 3 * g->c, .gamma = gamma->w, .beta = beta->w};
+  g->columns = (struct norm_columns){
+      .mean = p, .rstd = p + g->c, .mean_dh = p + 2 * g->c, .mean_dhh = p + 3 * g->c, .gamma = gamma->w, .beta = beta->w};
   g->sums = p + columns;
   g->wide = g->sums + sums;
   return true;
