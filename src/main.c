@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "info.h"
 #include "keys.h"
+#include "openmp_wait.h"
 #include "ui/ui.h"
 
 int say_error(const struct err *e) {
@@ -35,6 +36,7 @@ static int dispatch(const struct options *o) {
 }
 
 int main(int argc, char **argv) {
+  openmp_wait_briefly(argv);
   struct options o;
   struct err e = {0};
   int status = options_parse(&o, argc, argv, &e) ? dispatch(&o) : say_error(&e);
