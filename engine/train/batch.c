@@ -32,7 +32,6 @@ bool batch_init(struct batch *b, struct err *e) {
   b->data = calloc((size_t)b->slots + 1, sizeof *b->data);
   b->moments = calloc((size_t)b->size.count * 2, sizeof *b->moments);
   bool ok = (b->slot && b->data && b->moments) || err_set(e, ERR_FAILED, "out of memory for the pictures of a step");
-  ok = ok && (kinds > 0 || err_set(e, ERR_USAGE, "no loss is on: switch on instance, prior or pdm in [losses]"));
   ok = ok && tokens(b, b->want.instance_prompt, b->instance_ids, e) && tokens(b, b->want.class_prompt, b->class_ids, e);
   for (int k = 0; k < SLOT_KINDS; k++)
     for (int i = 0; ok && on[k] && i < b->draw->batch; i++) ok = slot_init(b, at++, (enum slot_kind)k, i, e);

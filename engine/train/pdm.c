@@ -397,31 +397,3 @@ bool pdm_read(const struct pdm_targets *t, int photograph, int timestep, float *
   }
   return true;
 }
-
-/* --- for tests ---------------------------------------------------------------------------------------------------------------------------- */
-
-struct probe_q {
-  struct q_run run;
-  int photograph, t;
-};
-
-static bool compute_probe(struct ctx *c, void *user) {
-  struct probe_q *p = user;
-  struct tensor text = class_text(c, p->run.j, 1);
-  bool ok = one_q(c, &p->run, &text, p->photograph, p->t);
-  ctx_free(c, &text);
-  return ok;
-}
-
-bool pdm_trajectory_q(const struct pdm_job *j, int photograph, int timestep, float *out_latents, float *out_q, struct err *e) {
-  struct groups g;
-  if (!groups_init(&g, j, e)) return false;
-  struct probe_q p = {.run = {.j = j, .g = &g, .size = latent_size_of(j->m, j->d->width, j->d->height), .q = out_q}, .photograph = photograph, .t = timestep};
-  p.run.latents = out_latents ? out_latents : calloc((size_t)p.run.size.count, sizeof *p.run.latents);
-  bool ok = p.run.latents || err_set(e, ERR_FAILED, "out of memory for the latents of a photograph");
-  for (int i = 0; ok && i < g.n; i++) ok = trajectory_make(g.t + i, i * 2 * (int64_t)j->steps, g.n * 2 * (int64_t)j->steps, e);
-  ok = ok && workspace_run(&j->m->work, j->m->b, j->act, compute_probe, &p, NULL, e);
-  if (!out_latents) free(p.run.latents);
-  groups_release(&g);
-  return ok;
-}

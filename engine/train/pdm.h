@@ -40,10 +40,6 @@ const float *pdm_mask(const struct pdm_targets *t, int photograph); /* [tokens] 
 /* Q* of a pair that was asked for: out [tokens, channels], rows outside the mask 0. False: not among the pairs. */
 bool pdm_read(const struct pdm_targets *t, int photograph, int timestep, float *out);
 
-/* Latents at level t of photograph i and its Q, straight from the cache's trajectory: for parity tests. out_latents [h, w, c] or NULL;
-   out_q [tokens, channels] F32. */
-bool pdm_trajectory_q(const struct pdm_job *j, int photograph, int timestep, float *out_latents, float *out_q, struct err *e);
-
 /* Number of full passes over how many pictures in all, and of passes up to the layer, that are missing now: for the forecast. */
 void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps);
 

@@ -112,15 +112,28 @@ static size_t resident(const struct trainer *t) {
   return bytes;
 }
 
+/* Photographs that are inverted at once: all, or as many as fit beside the weights. */
+static bool plan_inversion(struct trainer *t, size_t room, size_t *peak, struct err *e) {
+  struct pass_plan p = {.t = t};
+  for (int n = t->data.photographs;; n = (n + 1) / 2) {
+    size_t bytes = 0;
+    p.pictures = t->pdm_batch = n;
+    if (!counted(t, count_pass, &p, &bytes, NULL, e)) return false;
+    if (bytes > room && n > 1) continue;
+    if (bytes > *peak) *peak = bytes;
+    return true;
+  }
+}
+
 /* Peak of the stages beside training: samples, class pictures, inversion. */
-static bool plan_stages(struct trainer *t, size_t *peak, struct err *e) {
+static bool plan_stages(struct trainer *t, size_t room, size_t *peak, struct err *e) {
   const struct settings *s = t->s;
   int samples = s->prompts.tests > 0 ? s->samples.batch : 0, classes = s->losses.prior ? s->prior.batch : 0;
   struct pass_plan p = {.t = t, .pictures = 2 * (samples > classes ? samples : classes)};
-  if (s->losses.pdm && p.pictures < t->data.photographs) p.pictures = t->data.photographs;
-  if (p.pictures < 2) p.pictures = 2;
+  if (p.pictures < 1) p.pictures = 1;
   *peak = 0;
-  return counted(t, count_pass, &p, peak, NULL, e) && counted(t, count_vae, &p, peak, NULL, e);
+  return counted(t, count_pass, &p, peak, NULL, e) && counted(t, count_vae, &p, peak, NULL, e) &&
+         (!s->losses.pdm || plan_inversion(t, room, peak, e));
 }
 
 static bool refuse(const struct trainer *t, size_t have, size_t moments, size_t work, size_t budget, struct err *e) {
@@ -140,7 +153,7 @@ bool plan_memory(struct trainer *t, struct err *e) {
   size_t have = resident(t);
   size_t moments = optimizer_bytes((const struct param_set *const *)t->set, t->sets, s->train.moments_bf16 ? DT_BF16 : DT_F32, s->train.ema_decay > 0);
   t->options.recompute = s->train.recompute;
-  if (!plan_stages(t, &stages, e) || !plan_step(t, t->options.recompute, &step, NULL, e)) return false;
+  if (!plan_stages(t, budget > have ? budget - have : 0, &stages, e) || !plan_step(t, t->options.recompute, &step, NULL, e)) return false;
   size_t work = step > stages ? step : stages;
   if (have + moments + work > budget && !t->options.recompute && step > stages) {
     if (!plan_step(t, true, &step, NULL, e)) return false;
@@ -163,7 +176,7 @@ struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e) {
 
 struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs) {
   return (struct pdm_job){.m = t->m, .d = &t->data, .class_prompt = t->s->prompts.class_prompt, .layer = t->pdm_layer, .handle = t->pdm_handle,
-                          .act = t->act, .steps = t->s->losses.pdm_steps, .masked = t->s->losses.mask_pdm, .cache_dir = t->cache_dir,
+                          .act = t->act, .steps = t->s->losses.pdm_steps, .batch = t->pdm_batch, .masked = t->s->losses.mask_pdm, .cache_dir = t->cache_dir,
                           .state_dir = t->state_dir, .pair = pair, .pairs = pairs, .sink = t->sink};
 }
 
@@ -185,11 +198,13 @@ static bool pdm_flops(struct trainer *t, double *flops, struct err *e) {
   return ok;
 }
 
-/* FLOPs a second of one pass, the second of two: the first packs weights and touches memory. */
+/* FLOPs a second: one picture first, which packs weights, then as many as a training step has. flops: of one picture's pass. */
 static bool measure(struct trainer *t, double flops, double *rate, struct err *e) {
+  const struct settings *s = t->s;
+  int slots = s->train.batch * (s->losses.instance + s->losses.prior + s->losses.pdm);
   struct pass_plan p = {.t = t, .pictures = 1};
   double seconds = 1;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 2; i++, p.pictures = slots) {
     struct ctx c;
     if (!trainer_ctx(t, &c, e)) return false;
     double begin = now_seconds();
@@ -198,7 +213,7 @@ static bool measure(struct trainer *t, double flops, double *rate, struct err *e
     trainer_ctx_end(&c);
     if (!ok) return false;
   }
-  *rate = flops / (seconds > 1e-6 ? seconds : 1e-6);
+  *rate = flops * slots / (seconds > 1e-6 ? seconds : 1e-6);
   return true;
 }
 

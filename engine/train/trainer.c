@@ -59,6 +59,8 @@ static bool check_sizes(const struct trainer *t, struct err *e) {
     return err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width, s->train.height, f);
   if (s->losses.pdm && s->losses.pdm_steps > t->m->schedule.steps - 1)
     return err_set(e, ERR_USAGE, "pdm_steps %d: this model has %d levels to invert", s->losses.pdm_steps, t->m->schedule.steps - 1);
+  if (!s->losses.instance && !s->losses.prior && !s->losses.pdm)
+    return err_set(e, ERR_USAGE, "no loss is on: switch on instance, prior or pdm in [losses]");
   if (s->losses.mask_prior) return err_set(e, ERR_USAGE, "mask_prior needs masks of the class images, which cannot be made yet: switch it off");
   return true;
 }

@@ -24,7 +24,7 @@ struct trainer {
   struct draw draw;
   struct prior *prior;
   struct class_pictures classes;
-  int pdm_handle;
+  int pdm_handle, pdm_batch; /* photographs inverted at once */
   char pdm_layer[256], cache_dir[TRAINER_PATH], state_dir[TRAINER_PATH];
   struct pdm_targets *pdm;
   struct batch batch;

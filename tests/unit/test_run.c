@@ -140,6 +140,10 @@ static void compare_stopped(struct settings s, const struct place *p, int polls)
   check_rows(&s, &a);
   assert_int_equal(r.steps_done, s.train.steps);
   assert_int_equal(a.samples, (1 + s.train.steps / s.samples.every + (s.train.steps % s.samples.every != 0)) * s.samples.count);
+  snprintf(path, sizeof path, "%s/checkpoints/step-000002", s.run_dir);
+  assert_int_equal(access(path, F_OK), -1); /* keep = 1 */
+  snprintf(path, sizeof path, "%s/checkpoints/step-000004", s.run_dir);
+  assert_int_equal(access(path, F_OK), 0);
   final_file(&s, path, sizeof path);
   file_hash(path, hash[0]);
   snprintf(run, sizeof run, "%s/again", p->root);
@@ -246,6 +250,9 @@ static void test_errors(void **state) {
   s.losses.mask_prior = true;
   expect_failure(&s, ERR_USAGE, "mask_prior");
   s = good;
+  s.losses.instance = s.losses.prior = s.losses.pdm = false;
+  expect_failure(&s, ERR_USAGE, "no loss is on");
+  s = good;
   s.losses.pdm = s.losses.prior = false;
   s.train.lr = 1e30;
   s.train.steps = 8, s.samples.every = 0, s.train.max_grad_norm = 0;
@@ -272,8 +279,36 @@ static void test_recompute(void **state) {
   folder_remove_all(p.root);
 }
 
+/* bf16 is fp32 to two digits; each loss alone trains. */
+static void test_variants(void **state) {
+  (void)state;
+  static struct seen a, b;
+  struct place p;
+  struct run_result r;
+  memset(&a, 0, sizeof a);
+  memset(&b, 0, sizeof b);
+  place_make(&p, "sd2", 1, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.steps = 1, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0;
+  run_whole(&s, &a, &r);
+  s.train.precision = PRECISION_BF16;
+  run_whole(&s, &b, &r);
+  assert_true(fabs(a.row[0].total - b.row[0].total) < 0.03 * a.row[0].total);
+  assert_true(fabs(a.row[0].pdm - b.row[0].pdm) < 0.1 * a.row[0].pdm);
+  s.train.precision = PRECISION_FP32;
+  for (int k = 0; k < 3; k++) {
+    s.losses.instance = k == 0, s.losses.prior = k == 1, s.losses.pdm = k == 2;
+    b.rows = 0;
+    run_whole(&s, &b, &r);
+    double term = k == 0 ? b.row[0].instance : k == 1 ? b.row[0].prior : b.row[0].pdm;
+    double same = k == 0 ? a.row[0].instance : k == 1 ? a.row[0].prior : a.row[0].pdm;
+    assert_true(fabs(term - same) < 1e-5 * same && isnan(k == 0 ? b.row[0].pdm : b.row[0].instance));
+  }
+  folder_remove_all(p.root);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_lora_resumes), cmocka_unit_test(test_full_resumes),
-                                     cmocka_unit_test(test_cache), cmocka_unit_test(test_recompute)};
+                                     cmocka_unit_test(test_cache), cmocka_unit_test(test_recompute), cmocka_unit_test(test_variants)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
