@@ -27,7 +27,8 @@ static void add(struct out *o, const char *prefix, const struct param *p, const 
   o->n++;
 }
 
-/* Readers that know no alpha take alpha = rank, so that another alpha goes into the up matrix. */
+/* Another alpha than the rank goes into the up matrix: this dialect's keys cannot carry it, and diffusers' lora_adapter_metadata, which could,
+   names modules that transformers 5 renamed. So every reader takes alpha = rank and is right. */
 static void add_set(struct out *o, const char *prefix, const struct lora_set *s, const float *w, enum dtype type)
 {
   for (int i = 0; s && i < s->n; i++) {
@@ -45,61 +46,24 @@ static void add_set(struct out *o, const char *prefix, const struct lora_set *s,
   }
 }
 
-static void add_targets(cJSON *list, const struct lora_set *s)
-{
-  for (int i = 0; i < s->n; i++) cJSON_AddItemToArray(list, cJSON_CreateString(s->module[i].name));
-}
-
-/* diffusers' lora_adapter_metadata: LoraConfig fields with the network's prefix. Full module names as targets: nothing else is matched. */
-static void describe(cJSON *j, const char *prefix, const struct lora_set *s)
-{
-  char key[64];
-  if (!s || s->n == 0) return;
-  double rank = (double)s->module[0].a->dim[0];
-  snprintf(key, sizeof key, "%s.r", prefix);
-  cJSON_AddNumberToObject(j, key, rank);
-  snprintf(key, sizeof key, "%s.lora_alpha", prefix);
-  cJSON_AddNumberToObject(j, key, rank);
-  snprintf(key, sizeof key, "%s.target_modules", prefix);
-  cJSON *targets = cJSON_AddArrayToObject(j, key);
-  if (targets) add_targets(targets, s);
-}
-
-static char *adapter_metadata(const struct lora_set *unet, const struct lora_set *text)
-{
-  cJSON *j = cJSON_CreateObject();
-  if (!j) return NULL;
-  describe(j, "unet", unet);
-  describe(j, "text_encoder", text);
-  char *s = cJSON_PrintUnformatted(j);
-  cJSON_Delete(j);
-  return s;
-}
-
 bool lora_save(const char *path, const struct lora_set *unet, const float *unet_w, const struct lora_set *text, const float *text_w,
                enum dtype type, const struct st_pair *meta, int n_meta, struct err *e)
 {
   size_t n = 2 * (size_t)((unet ? unet->n : 0) + (text ? text->n : 0));
   size_t floats = (size_t)((unet ? unet->params->count : 0) + (text ? text->params->count : 0));
   struct out o = { .t = calloc(n, sizeof *o.t), .name = calloc(n, sizeof *o.name), .folded = malloc((floats + 1) * sizeof *o.folded) };
-  struct st_pair *pairs = calloc((size_t)n_meta + 1, sizeof *pairs);
-  char *adapter = adapter_metadata(unet, text);
   bool ok = false;
-  if (!o.t || !o.name || !o.folded || !pairs || !adapter) {
+  if (!o.t || !o.name || !o.folded) {
     err_set(e, ERR_FIT, "out of memory while writing \"%s\"", path);
     goto done;
   }
   add_set(&o, "unet", unet, unet_w, type);
   add_set(&o, "text_encoder", text, text_w, type);
-  for (int i = 0; i < n_meta; i++) pairs[i] = meta[i];
-  pairs[n_meta] = (struct st_pair){ "lora_adapter_metadata", adapter };
-  ok = st_write(path, o.t, o.n, pairs, n_meta + 1, e);
+  ok = st_write(path, o.t, o.n, meta, n_meta, e);
 done:
   free(o.t);
   free(o.name);
   free(o.folded);
-  free(pairs);
-  cJSON_free(adapter);
   return ok;
 }
 

@@ -52,7 +52,7 @@ float *model_weights(struct backend *b, const struct param_set *p, struct err *e
 bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e);
 
 /* LoRA file, PEFT-in-diffusers dialect ("unet.<module>.lora_A.weight", "text_encoder.<module>.lora_A.weight"), F32 unless type says otherwise,
-   alpha / rank folded into B where alpha differs from rank for readers that know no alpha, and lora_adapter_metadata. Values from host arrays in the flat layout. */
+   alpha / rank folded into B, as this dialect's keys carry no alpha. Values from host arrays in the flat layout. */
 bool lora_save(const char *path, const struct lora_set *unet, const float *unet_w, const struct lora_set *text, const float *text_w,
                enum dtype type, const struct st_pair *meta, int n_meta, struct err *e);
 /* Reads a LoRA file of that dialect and attaches adapters of its ranks and targets to the model. ERR_INPUT for a tensor that fits no module. */
