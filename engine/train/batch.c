@@ -18,8 +18,12 @@ static bool slot_init(struct batch *b, int i, enum slot_kind kind, int example, 
   d->qstar = calloc(q + 1, sizeof *d->qstar);
   if (!d->pixels || !d->posterior || !d->latents || !d->noise || !d->mask || !d->qstar)
     return err_set(e, ERR_FAILED, "out of memory for the pictures of a step");
-  b->slot[i] = (struct slot){.kind = kind, .example = example, .latents = d->latents, .noise = d->noise,
-                             .ids = kind == SLOT_PRIOR ? b->class_ids : b->instance_ids, .qstar = kind == SLOT_PDM ? d->qstar : NULL};
+  b->slot[i] = (struct slot){.kind = kind,
+                             .example = example,
+                             .latents = d->latents,
+                             .noise = d->noise,
+                             .ids = kind == SLOT_PRIOR ? b->class_ids : b->instance_ids,
+                             .qstar = kind == SLOT_PDM ? d->qstar : NULL};
   return true;
 }
 
@@ -72,7 +76,8 @@ static bool sample_latents(struct batch *b, struct ctx *c, struct slot_data *d, 
   return moments && moments_to_latents(c, b->m, moments, d->posterior, &b->size, d->latents);
 }
 
-static bool center_latents(struct batch *b, struct ctx *c, struct slot_data *d, struct photograph *p, bool flip, const struct rng_counter *posterior) {
+static bool center_latents(struct batch *b, struct ctx *c, struct slot_data *d, struct photograph *p, bool flip,
+                           const struct rng_counter *posterior) {
   int x, y;
   photograph_center(b->d, p, &x, &y);
   const float *moments = center_moments(c, b->m, b->d, p, flip, d->pixels);
@@ -126,7 +131,8 @@ static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example
     image_release(&im);
     im = small;
   }
-  if (ok) crop_pixels(&im, center_offset(im.w, b->d->width), center_offset(im.h, b->d->height), b->d->width, b->d->height, false, d->pixels);
+  if (ok)
+    crop_pixels(&im, center_offset(im.w, b->d->width), center_offset(im.h, b->d->height), b->d->width, b->d->height, false, d->pixels);
   image_release(&im);
   return ok && encode_pixels(c, b->m, d->pixels, b->d->width, b->d->height, b->moments) &&
          sample_latents(b, c, d, b->moments, x->posterior + SLOT_PRIOR);

@@ -133,7 +133,9 @@ static bool write_info(const char *dir, const struct run_state *s, const struct 
   size_t size = 0;
   FILE *f = open_memstream(&text, &size);
   if (!f) return err_set(e, ERR_FAILED, "out of memory while saving the state");
-  fprintf(f, "{\"version\": 1, \"step\": %d, \"optimizer_step\": %d, \"sampled\": %d, \"last_loss\": \"%a\",\n \"identity\": \"%s\",\n \"checkpoints\": [",
+  fprintf(f,
+          "{\"version\": 1, \"step\": %d, \"optimizer_step\": %d, \"sampled\": %d, \"last_loss\": \"%a\",\n \"identity\": \"%s\",\n "
+          "\"checkpoints\": [",
           s->step, o->step, s->sampled, s->last_loss, s->identity);
   for (int i = 0; i < s->kept; i++) fprintf(f, "%s%d", i ? ", " : "", s->checkpoint[i]);
   fprintf(f, "]}\n");
@@ -153,8 +155,10 @@ static void each_state(const char *run_dir, bool tidy, void (*f)(const char *pat
     int step, end = 0;
     if (sscanf(x->d_name, "step-%d%n", &step, &end) != 1) continue;
     snprintf(path, sizeof path, "%s/%s", dir, x->d_name);
-    if (x->d_name[end] == '\0') f(path, step, user);
-    else if (tidy) remove_tree(path);
+    if (x->d_name[end] == '\0')
+      f(path, step, user);
+    else if (tidy)
+      remove_tree(path);
   }
   if (d) closedir(d);
 }
@@ -179,8 +183,10 @@ bool state_save(const char *run_dir, const struct run_state *s, const struct opt
   remove_tree(temporary);
   bool ok = make_dirs(temporary, e) && each_block(temporary, o, names, save_block, e) && write_info(temporary, s, o, e) &&
             settle(parent, temporary, dir, e);
-  if (ok) each_state(run_dir, true, remove_other, &step);
-  else remove_tree(temporary);
+  if (ok)
+    each_state(run_dir, true, remove_other, &step);
+  else
+    remove_tree(temporary);
   return ok;
 }
 
@@ -197,7 +203,8 @@ static bool read_info(const char *dir, struct run_state *s, int *optimizer_step,
   const cJSON *list = ok ? cJSON_GetObjectItemCaseSensitive(json_node(j), "checkpoints") : NULL, *x;
   cJSON_ArrayForEach(x, list) n++;
   s->checkpoint = NULL;
-  if (ok && n > 0 && !(s->checkpoint = calloc((size_t)n, sizeof *s->checkpoint))) ok = err_set(e, ERR_FAILED, "out of memory while reading %s", dir);
+  if (ok && n > 0 && !(s->checkpoint = calloc((size_t)n, sizeof *s->checkpoint)))
+    ok = err_set(e, ERR_FAILED, "out of memory while reading %s", dir);
   s->kept = 0;
   if (ok) {
     cJSON_ArrayForEach(x, list) s->checkpoint[s->kept++] = x->valueint;
@@ -234,8 +241,10 @@ bool state_load(const char *run_dir, const struct run_state *s, struct optimizer
 /* --- checkpoints --------------------------------------------------------------------------------------------------------------------------- */
 
 void checkpoint_path(const char *run_dir, int step, bool final, char *out, size_t n) {
-  if (final) snprintf(out, n, "%s/checkpoints/final", run_dir);
-  else snprintf(out, n, "%s/checkpoints/step-%06d", run_dir, step);
+  if (final)
+    snprintf(out, n, "%s/checkpoints/final", run_dir);
+  else
+    snprintf(out, n, "%s/checkpoints/step-%06d", run_dir, step);
 }
 
 /* Host copy of the weights of the group called name; NULL where it is not trained (*e untouched) or memory is out. */
@@ -244,14 +253,17 @@ static float *host_weights(const struct optimizer *o, const char *const *names, 
     const struct opt_group *g = o->group + i;
     if (strcmp(names[i], name) != 0) continue;
     float *w = malloc((size_t)g->set->count * sizeof *w);
-    if (w) o->b->op->download(o->b, w, averaged && g->ema ? g->ema : g->set->w, (size_t)g->set->count * sizeof *w);
-    else err_set(e, ERR_FAILED, "out of memory: %.1f GB for a copy of the weights to save", (double)g->set->count * 4e-9);
+    if (w)
+      o->b->op->download(o->b, w, averaged && g->ema ? g->ema : g->set->w, (size_t)g->set->count * sizeof *w);
+    else
+      err_set(e, ERR_FAILED, "out of memory: %.1f GB for a copy of the weights to save", (double)g->set->count * 4e-9);
     return w;
   }
   return NULL;
 }
 
-static bool write_lora(struct model *m, const char *dir, const float *unet, const float *text, const struct checkpoint_want *w, struct err *e) {
+static bool write_lora(struct model *m, const char *dir, const float *unet, const float *text, const struct checkpoint_want *w,
+                       struct err *e) {
   char temporary[PATH], path[PATH + 64], parent[PATH], step[32];
   snprintf(temporary, sizeof temporary, "%s.new", dir);
   snprintf(path, sizeof path, "%s/pytorch_lora_weights.safetensors", temporary);
@@ -266,8 +278,8 @@ static bool write_lora(struct model *m, const char *dir, const float *unet, cons
   return ok;
 }
 
-bool checkpoint_write(struct model *m, const struct optimizer *o, const char *const *names, const char *dir, const struct checkpoint_want *w,
-                      struct err *e) {
+bool checkpoint_write(struct model *m, const struct optimizer *o, const char *const *names, const char *dir,
+                      const struct checkpoint_want *w, struct err *e) {
   struct err mine = {0};
   char parent[PATH];
   snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);

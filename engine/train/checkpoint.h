@@ -10,8 +10,8 @@
 #include "train/optimizer.h"
 
 struct run_state {
-  int step;          /* optimiser steps done */
-  int sampled;       /* last step whose samples are complete, -1: none */
+  int step;    /* optimiser steps done */
+  int sampled; /* last step whose samples are complete, -1: none */
   double last_loss;
   char identity[65]; /* hash of what the run is made from: a state of another one is refused */
   int kept;          /* checkpoints that this run made and that are still there */
@@ -33,8 +33,8 @@ struct checkpoint_want {
   int step;
 };
 /* Writes dir, replacing what this run had put there. */
-bool checkpoint_write(struct model *m, const struct optimizer *o, const char *const *names, const char *dir, const struct checkpoint_want *w,
-                      struct err *e);
+bool checkpoint_write(struct model *m, const struct optimizer *o, const char *const *names, const char *dir,
+                      const struct checkpoint_want *w, struct err *e);
 void checkpoint_path(const char *run_dir, int step, bool final, char *out, size_t n);
 /* Removes all but the last `keep` checkpoints in s (0: none is removed). */
 void checkpoint_prune(const char *run_dir, struct run_state *s, int keep);

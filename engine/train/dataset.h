@@ -13,8 +13,8 @@ struct photograph {
 };
 
 struct dataset {
-  int width, height;            /* of a crop */
-  int photographs, held_out;    /* held-out ones follow the others */
+  int width, height;             /* of a crop */
+  int photographs, held_out;     /* held-out ones follow the others */
   struct photograph *photograph; /* [photographs + held_out] */
 };
 

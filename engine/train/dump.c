@@ -34,8 +34,10 @@ static void *add(struct dump *d, enum dtype type, int rank, const int64_t *dim, 
   vsnprintf(x->name, sizeof x->name, fmt, a);
   va_end(a);
   x->data = calloc((size_t)count + 1, dtype_size(type));
-  if (x->data) d->n++;
-  else err_set(e, ERR_FAILED, "out of memory for the dump");
+  if (x->data)
+    d->n++;
+  else
+    err_set(e, ERR_FAILED, "out of memory for the dump");
   return x->data;
 }
 
@@ -158,7 +160,8 @@ bool dump_write(struct dump *d, int step, struct err *e) {
     memcpy(t[i].dim, x->dim, sizeof t[i].dim);
   }
   snprintf(path, sizeof path, "%s/step-%06d.safetensors", d->dir, step);
-  bool ok = t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FAILED, "out of memory for the dump");
+  bool ok =
+      t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FAILED, "out of memory for the dump");
   free(t);
   forget(d);
   return ok;

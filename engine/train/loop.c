@@ -18,8 +18,8 @@ void trainer_ctx_end(struct ctx *c) {
 static bool finite_losses(const struct trainer *t, const struct step_loss *l, int step, struct err *e) {
   const char *bad = !isfinite(l->instance) ? "instance" : !isfinite(l->prior) ? "prior" : !isfinite(l->pdm) ? "pdm" : NULL;
   if (!bad) return true;
-  return err_set(e, ERR_NUMERIC, "step %d: the %s loss is not finite; the state of the last checkpoint is kept: lower the learning rate%s", step,
-                 bad, t->act == DT_F32 ? "" : " or train in fp32");
+  return err_set(e, ERR_NUMERIC, "step %d: the %s loss is not finite; the state of the last checkpoint is kept: lower the learning rate%s",
+                 step, bad, t->act == DT_F32 ? "" : " or train in fp32");
 }
 
 static bool dumps(const struct trainer *t, int step) {
@@ -46,7 +46,8 @@ static bool update(struct trainer *t, struct metrics *m, struct err *e) {
   m->lr = lr_at(&t->lr, m->step - 1);
   m->grad_norm = optimizer_norm(&t->opt);
   if (!isfinite(m->grad_norm))
-    return err_set(e, ERR_NUMERIC, "step %d: the gradient's norm is not finite; the state of the last checkpoint is kept: lower the learning rate",
+    return err_set(e, ERR_NUMERIC,
+                   "step %d: the gradient's norm is not finite; the state of the last checkpoint is kept: lower the learning rate",
                    m->step);
   if (dumps(t, m->step) && !dump_gradients(&t->dump, m->lr, m->grad_norm, e)) return false;
   if (!optimizer_step(&t->opt, m->lr, m->grad_norm, e)) return false;

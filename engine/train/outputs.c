@@ -27,9 +27,16 @@ static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
   }
   bool ok = pictures_make(k->t->m, k->t->act, &k->job, prompt, seed, n, NULL, out, NULL, tell_stop_code, (void *)k->t->sink, e);
   for (int i = 0; ok && i < n; i++) {
-    struct sample_event v = {.step = k->step, .prompt = prompt[i], .negative = k->job.negative, .prompt_index = (first + i) / s->samples.count,
-                             .picture_index = (first + i) % s->samples.count, .seed = seed[i], .sampler = sampler_names[k->job.sampler],
-                             .steps = k->job.steps, .guidance = k->job.guidance, .picture = out + i};
+    struct sample_event v = {.step = k->step,
+                             .prompt = prompt[i],
+                             .negative = k->job.negative,
+                             .prompt_index = (first + i) / s->samples.count,
+                             .picture_index = (first + i) % s->samples.count,
+                             .seed = seed[i],
+                             .sampler = sampler_names[k->job.sampler],
+                             .steps = k->job.steps,
+                             .guidance = k->job.guidance,
+                             .picture = out + i};
     const struct sink *sink = k->t->sink;
     ok = !sink || !sink->sample || sink->sample(sink->user, &v, e) || err_set(e, ERR_FAILED, "a sample could not be written");
   }
@@ -39,9 +46,15 @@ static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
 
 bool output_samples(struct trainer *t, int step, struct err *e) {
   const struct settings *s = t->s;
-  struct sampling k = {.t = t, .step = step, .total = s->prompts.tests * s->samples.count,
-                       .job = {.sampler = (enum sampler_kind)s->samples.sampler, .steps = s->samples.steps, .guidance = s->samples.guidance,
-                               .negative = s->prompts.negative ? s->prompts.negative : "", .width = s->train.width, .height = s->train.height}};
+  struct sampling k = {.t = t,
+                       .step = step,
+                       .total = s->prompts.tests * s->samples.count,
+                       .job = {.sampler = (enum sampler_kind)s->samples.sampler,
+                               .steps = s->samples.steps,
+                               .guidance = s->samples.guidance,
+                               .negative = s->prompts.negative ? s->prompts.negative : "",
+                               .width = s->train.width,
+                               .height = s->train.height}};
   int batch = s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch;
   bool ok = true;
   swap_averaged(&t->opt);
@@ -63,7 +76,9 @@ bool output_state(struct trainer *t, struct err *e) {
 
 bool output_checkpoint(struct trainer *t, bool final, struct err *e) {
   const struct settings *s = t->s;
-  struct checkpoint_want w = {.lora = s->train.mode == MODE_LORA, .averaged = s->train.ema_decay > 0, .dtype = (enum dtype)s->checkpoints.dtype,
+  struct checkpoint_want w = {.lora = s->train.mode == MODE_LORA,
+                              .averaged = s->train.ema_decay > 0,
+                              .dtype = (enum dtype)s->checkpoints.dtype,
                               .step = t->state.step};
   char path[TRAINER_PATH];
   checkpoint_path(s->run_dir, t->state.step, final, path, sizeof path);
@@ -115,8 +130,12 @@ static bool probe_some(struct trainer *t, struct slot *slot, int first, int n, d
   for (int i = 0; i < n; i++) {
     struct rng_counter k = {.seed = PROBE_SEED, .stream = RNG_PROBE, .index = (uint32_t)(first + i)};
     rng_normal(&k, t->probe_noise + i * count, 0, count);
-    slot[i] = (struct slot){.kind = SLOT_INSTANCE, .example = i, .t = probe_timestep(t, first + i), .ids = t->batch.instance_ids,
-                            .latents = t->probe_latents + (first + i) % t->data.held_out * count, .noise = t->probe_noise + i * count};
+    slot[i] = (struct slot){.kind = SLOT_INSTANCE,
+                            .example = i,
+                            .t = probe_timestep(t, first + i),
+                            .ids = t->batch.instance_ids,
+                            .latents = t->probe_latents + (first + i) % t->data.held_out * count,
+                            .noise = t->probe_noise + i * count};
   }
   if (!trainer_ctx(t, &c, e)) return false;
   bool ok = eval_step(&c, t->m, slot, n, n, t->batch.size.h, t->batch.size.w, &o, &l, e);

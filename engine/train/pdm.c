@@ -24,8 +24,8 @@ struct pdm_targets {
 
 struct groups {
   const struct pdm_job *j;
-  int size, n;      /* photographs in one, number of groups */
-  int *order;       /* photographs by their hash, so that names do not matter */
+  int size, n; /* photographs in one, number of groups */
+  int *order;  /* photographs by their hash, so that names do not matter */
   struct trajectory *t;
 };
 
@@ -85,7 +85,8 @@ struct q_run {
   int64_t done, total;
 };
 
-static struct tensor predict(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, int t, struct unet_tap *tap) {
+static struct tensor predict(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, int t,
+                             struct unet_tap *tap) {
   float told = (float)t;
   struct unet_options plain = {0};
   return unet_forward(c, j->m->unet, x, &told, text, tap, &plain, NULL);
@@ -158,7 +159,8 @@ static const struct st_tensor *kept_rows(const struct q_run *r, const struct st_
 }
 
 /* Rows of a pair to out: those that were kept, or computed. False on failure, or when asked to stop before computing. */
-static bool rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, const struct draw_pair *p, uint16_t *out) {
+static bool rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, const struct draw_pair *p,
+                    uint16_t *out) {
   const struct st_tensor *kept = kept_rows(r, part, p);
   if (kept) {
     memcpy(out, kept->data, kept->bytes);
@@ -189,13 +191,16 @@ static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text
     ok = rows == 0 || rows_of(c, r, text, part, p, r->rows + n * whole);
     if (!ok) break;
     pair_name(p, name[n]);
-    z[n] = (struct st_entry){.name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
+    z[n] = (struct st_entry){
+        .name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
     n += rows > 0;
     tell_progress(r->j->sink, "pdm targets", ++r->done, r->total);
   }
   struct err ignored = {0}; /* the reason for stopping is what counts */
-  if (ok) ok = save_rows(r, file, "", z, n, c->err);
-  else save_rows(r, file, ".part", z, n, &ignored);
+  if (ok)
+    ok = save_rows(r, file, "", z, n, c->err);
+  else
+    save_rows(r, file, ".part", z, n, &ignored);
   st_close(part);
   rows_path(r->j, file, ".part", path, sizeof path);
   if (ok) unlink(path);
@@ -206,12 +211,14 @@ static bool compute_rows(struct ctx *c, void *user) {
   struct q_run *r = user;
   struct tensor text = class_text(c, r->j, 1);
   bool ok = true;
-  if (planning(c)) ok = one_q(c, r, &text, 0, r->j->m->schedule.steps / 2);
+  if (planning(c))
+    ok = one_q(c, r, &text, 0, r->j->m->schedule.steps / 2);
   else
     for (int i = 0; ok && i < r->t->files; i++) {
       if (r->t->file[i]) continue; /* kept by an earlier run */
       ok = write_rows(c, r, &text, i);
-      ok = ok && (open_rows(r->t, r->j, i, r->key) || err_set(c->err, ERR_FAILED, "%s/qstar: cannot read back what was written", r->j->state_dir));
+      ok = ok && (open_rows(r->t, r->j, i, r->key) ||
+                  err_set(c->err, ERR_FAILED, "%s/qstar: cannot read back what was written", r->j->state_dir));
     }
   ctx_free(c, &text);
   return ctx_ok(c) && ok;
@@ -254,8 +261,11 @@ static struct pdm_targets *targets_new(const struct pdm_job *j, struct err *e) {
   unet_pdm_grid(j->m->unet, j->handle, s.h, s.w, &gh, &gw);
   struct pdm_targets *t = calloc(1, sizeof *t);
   if (t) {
-    *t = (struct pdm_targets){.tokens = gw * gh, .channels = (int)unet_pdm_channels(j->m->unet, j->handle), .pairs = j->pairs,
-                              .files = (j->pairs + PAIRS_A_FILE - 1) / PAIRS_A_FILE, .photographs = j->d->photographs};
+    *t = (struct pdm_targets){.tokens = gw * gh,
+                              .channels = (int)unet_pdm_channels(j->m->unet, j->handle),
+                              .pairs = j->pairs,
+                              .files = (j->pairs + PAIRS_A_FILE - 1) / PAIRS_A_FILE,
+                              .photographs = j->d->photographs};
     t->pair = calloc((size_t)j->pairs + 1, sizeof *t->pair);
     t->mask = calloc((size_t)t->photographs, sizeof *t->mask);
     t->rows = calloc((size_t)t->photographs, sizeof *t->rows);
@@ -292,8 +302,9 @@ static bool make_trajectories(const struct groups *g, int64_t total, struct err 
     tell(j->sink, LOG_WARN, "PDM targets with %d of %d inversion steps: faster, an approximation", j->steps, j->m->schedule.steps - 1);
   for (int i = 0; i < g->n; i++) {
     bool kept = trajectory_complete(g->t + i);
-    tell(j->sink, LOG_INFO, kept ? "PDM targets: the inversion of %d photographs is found in %s" : "PDM targets: inverting %d photographs into %s",
-         g->t[i].n, g->t[i].dir);
+    tell(j->sink, LOG_INFO,
+         kept ? "PDM targets: the inversion of %d photographs is found in %s" : "PDM targets: inverting %d photographs into %s", g->t[i].n,
+         g->t[i].dir);
     if (!trajectory_make(g->t + i, i * 2 * (int64_t)j->steps, total, e)) return false;
   }
   return true;
@@ -342,8 +353,15 @@ void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps) {
   char key[65];
   struct err ignored = {0};
   *pictures = *taps = 0;
-  struct pdm_targets *t = targets_new(&(struct pdm_job){.m = j->m, .d = j->d, .layer = j->layer, .handle = j->handle, .masked = j->masked,
-                                                        .pair = j->pair, .pairs = j->pairs, .steps = j->steps}, &ignored);
+  struct pdm_targets *t = targets_new(&(struct pdm_job){.m = j->m,
+                                                        .d = j->d,
+                                                        .layer = j->layer,
+                                                        .handle = j->handle,
+                                                        .masked = j->masked,
+                                                        .pair = j->pair,
+                                                        .pairs = j->pairs,
+                                                        .steps = j->steps},
+                                      &ignored);
   if (!t || !groups_init(&g, j, &ignored)) {
     pdm_close(t);
     return;
@@ -351,7 +369,7 @@ void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps) {
   rows_key(t, &g, key);
   *taps = t->pairs - (int64_t)open_all(t, j, key) * PAIRS_A_FILE;
   if (*taps < 0) *taps = 0;
-  for (int i = 0; i < g.n && *taps > 0; i++) *pictures += trajectory_missing(g.t + i) * g.t[i].n;
+  for (int i = 0; i<g.n && * taps> 0; i++) *pictures += trajectory_missing(g.t + i) * g.t[i].n;
   groups_release(&g);
   pdm_close(t);
 }
@@ -375,8 +393,10 @@ static int find_pair(const struct pdm_targets *t, int photograph, int timestep) 
   while (low < high) {
     int middle = (low + high) / 2;
     const struct draw_pair *p = t->pair + middle;
-    if (p->photograph < photograph || (p->photograph == photograph && p->t < timestep)) low = middle + 1;
-    else high = middle;
+    if (p->photograph < photograph || (p->photograph == photograph && p->t < timestep))
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low < t->pairs && t->pair[low].photograph == photograph && t->pair[low].t == timestep ? low : -1;
 }

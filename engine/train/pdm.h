@@ -19,8 +19,8 @@ struct pdm_job {
   const char *layer; /* full name, and its handle: unet_pdm_layer */
   int handle;
   enum dtype act;
-  int steps;  /* of the inversion; as many as there are levels (999): all of them */
-  int batch;  /* photographs in one pass, 0: all */
+  int steps;   /* of the inversion; as many as there are levels (999): all of them */
+  int batch;   /* photographs in one pass, 0: all */
   bool masked; /* keep only the rows inside the mask */
   const char *cache_dir, *state_dir;
   const struct draw_pair *pair; /* sorted, each once: draw_pairs */

@@ -8,9 +8,9 @@
 
 struct pass_plan {
   struct trainer *t;
-  int pictures;     /* forward passes: of how many at once */
-  bool stop;        /* only as far as the PDM layer */
-  bool recompute;   /* training */
+  int pictures;   /* forward passes: of how many at once */
+  bool stop;      /* only as far as the PDM layer */
+  bool recompute; /* training */
   struct slot *slot;
   int slots;
 };
@@ -85,7 +85,8 @@ static struct slot *fake_slots(const struct trainer *t, int *n) {
   *n = 0;
   for (int k = 0; slot && k < SLOT_KINDS; k++)
     for (int i = 0; on[k] && i < s->train.batch; i++)
-      slot[(*n)++] = (struct slot){.kind = (enum slot_kind)k, .example = i, .ids = k == SLOT_PRIOR ? class_ids : instance, .mask = masked[k] ? &mask : NULL};
+      slot[(*n)++] = (struct slot){
+          .kind = (enum slot_kind)k, .example = i, .ids = k == SLOT_PRIOR ? class_ids : instance, .mask = masked[k] ? &mask : NULL};
   return slot;
 }
 
@@ -105,7 +106,8 @@ static bool plan_step(struct trainer *t, bool recompute, size_t *peak, double *f
 /* Weights and gradients that are there already. */
 static size_t resident(const struct trainer *t) {
   const struct lora_set *ul = unet_lora(t->m->unet), *tl = clip_lora(t->m->text);
-  const struct param_set *all[] = {unet_params(t->m->unet), clip_params(t->m->text), vae_params(t->m->vae), ul ? ul->params : NULL, tl ? tl->params : NULL};
+  const struct param_set *all[] = {unet_params(t->m->unet), clip_params(t->m->text), vae_params(t->m->vae), ul ? ul->params : NULL,
+                                   tl ? tl->params : NULL};
   size_t bytes = 0;
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i]) bytes += (size_t)all[i]->count * sizeof(float) * (all[i]->g ? 2 : 1);
@@ -139,19 +141,21 @@ static bool plan_stages(struct trainer *t, size_t room, size_t *peak, struct err
 static bool refuse(const struct trainer *t, size_t have, size_t moments, size_t work, size_t budget, struct err *e) {
   const struct settings *s = t->s;
   const double gib = 1.0 / (1 << 30);
-  return err_set(e, ERR_FIT,
-                 "this run needs %.2f GiB of memory (weights and gradients %.2f, optimiser %.2f, passes %.2f), %.2f GiB are allowed: choose %s%s"
-                 "a smaller resolution%s, or raise memory in [engine]",
-                 (double)(have + moments + work) * gib, (double)have * gib, (double)moments * gib, (double)work * gib, (double)budget * gib,
-                 s->train.batch > 1 ? "a smaller batch, " : "", s->train.mode == MODE_FULL && !s->train.moments_bf16 ? "moments = bf16, " : "",
-                 s->train.mode == MODE_FULL ? ", mode = lora" : "");
+  return err_set(
+      e, ERR_FIT,
+      "this run needs %.2f GiB of memory (weights and gradients %.2f, optimiser %.2f, passes %.2f), %.2f GiB are allowed: choose %s%s"
+      "a smaller resolution%s, or raise memory in [engine]",
+      (double)(have + moments + work) * gib, (double)have * gib, (double)moments * gib, (double)work * gib, (double)budget * gib,
+      s->train.batch > 1 ? "a smaller batch, " : "", s->train.mode == MODE_FULL && !s->train.moments_bf16 ? "moments = bf16, " : "",
+      s->train.mode == MODE_FULL ? ", mode = lora" : "");
 }
 
 bool plan_memory(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   size_t stages, step, budget = s->engine.memory > 0 ? (size_t)s->engine.memory : machine_memory();
   size_t have = resident(t);
-  size_t moments = optimizer_bytes((const struct param_set *const *)t->set, t->sets, s->train.moments_bf16 ? DT_BF16 : DT_F32, s->train.ema_decay > 0);
+  size_t moments =
+      optimizer_bytes((const struct param_set *const *)t->set, t->sets, s->train.moments_bf16 ? DT_BF16 : DT_F32, s->train.ema_decay > 0);
   t->options.recompute = s->train.recompute;
   if (!plan_stages(t, budget > have ? budget - have : 0, &stages, e) || !plan_step(t, t->options.recompute, &step, NULL, e)) return false;
   size_t work = step > stages ? step : stages;
@@ -159,12 +163,13 @@ bool plan_memory(struct trainer *t, struct err *e) {
     if (!plan_step(t, true, &step, NULL, e)) return false;
     work = step > stages ? step : stages;
     t->options.recompute = true;
-    if (have + moments + work <= budget) tell(t->sink, LOG_WARN, "activations do not fit into memory: they are computed again in the backward pass");
+    if (have + moments + work <= budget)
+      tell(t->sink, LOG_WARN, "activations do not fit into memory: they are computed again in the backward pass");
   }
   if (have + moments + work > budget) return refuse(t, have, moments, work, budget, e);
   t->step_bytes = step;
-  tell(t->sink, LOG_INFO, "memory: %.1f MiB of weights and gradients, %.1f of optimiser state, %.1f for passes (training %.1f)", (double)have / (1 << 20),
-       (double)moments / (1 << 20), (double)work / (1 << 20), (double)step / (1 << 20));
+  tell(t->sink, LOG_INFO, "memory: %.1f MiB of weights and gradients, %.1f of optimiser state, %.1f for passes (training %.1f)",
+       (double)have / (1 << 20), (double)moments / (1 << 20), (double)work / (1 << 20), (double)step / (1 << 20));
   return true;
 }
 
@@ -175,9 +180,20 @@ struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e) {
 }
 
 struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs) {
-  return (struct pdm_job){.m = t->m, .d = &t->data, .class_prompt = t->s->prompts.class_prompt, .layer = t->pdm_layer, .handle = t->pdm_handle,
-                          .act = t->act, .steps = t->s->losses.pdm_steps, .batch = t->pdm_batch, .masked = t->s->losses.mask_pdm, .cache_dir = t->cache_dir,
-                          .state_dir = t->state_dir, .pair = pair, .pairs = pairs, .sink = t->sink};
+  return (struct pdm_job){.m = t->m,
+                          .d = &t->data,
+                          .class_prompt = t->s->prompts.class_prompt,
+                          .layer = t->pdm_layer,
+                          .handle = t->pdm_handle,
+                          .act = t->act,
+                          .steps = t->s->losses.pdm_steps,
+                          .batch = t->pdm_batch,
+                          .masked = t->s->losses.mask_pdm,
+                          .cache_dir = t->cache_dir,
+                          .state_dir = t->state_dir,
+                          .pair = pair,
+                          .pairs = pairs,
+                          .sink = t->sink};
 }
 
 /* FLOPs of what is missing of the PDM targets. */
@@ -223,9 +239,12 @@ struct duration {
 
 static struct duration duration(double seconds) {
   struct duration d;
-  if (seconds >= 3600) snprintf(d.text, sizeof d.text, "%.1f hours", seconds / 3600);
-  else if (seconds >= 60) snprintf(d.text, sizeof d.text, "%.1f minutes", seconds / 60);
-  else snprintf(d.text, sizeof d.text, "%.1f seconds", seconds);
+  if (seconds >= 3600)
+    snprintf(d.text, sizeof d.text, "%.1f hours", seconds / 3600);
+  else if (seconds >= 60)
+    snprintf(d.text, sizeof d.text, "%.1f minutes", seconds / 60);
+  else
+    snprintf(d.text, sizeof d.text, "%.1f seconds", seconds);
   return d;
 }
 
@@ -243,7 +262,8 @@ bool plan_forecast(struct trainer *t, struct err *e) {
   double classes = (double)missing * s->prior.steps * (s->prior.guidance > 1 ? 2 : 1) * pass;
   double training = (double)left * s->train.accumulation * step;
   double samples = (double)rounds * s->prompts.tests * s->samples.count * s->samples.steps * (s->samples.guidance > 1 ? 2 : 1) * pass;
-  tell(t->sink, LOG_INFO, "expected on %s at %.1f GFLOPS: %s in all: class images %s, PDM targets %s, training %s (%.2f s a step), samples %s",
+  tell(t->sink, LOG_INFO,
+       "expected on %s at %.1f GFLOPS: %s in all: class images %s, PDM targets %s, training %s (%.2f s a step), samples %s",
        backend_describe(t->b), rate * 1e-9, duration((classes + pdm + training + samples) / rate).text, duration(classes / rate).text,
        duration(pdm / rate).text, duration(training / rate).text, s->train.accumulation * step / rate, duration(samples / rate).text);
   return true;

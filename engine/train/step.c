@@ -22,14 +22,14 @@ struct pass {
   const struct step_options *o;
   bool train;
 
-  int row[STEP_MAX_SLOTS];     /* slot -> row of text */
-  int rows;                    /* distinct prompts */
-  struct tensor x, target;     /* [n, h, w, c] F32 */
-  struct tensor mask;          /* [n, h w] F32, empty: every element counts */
-  struct tensor text;          /* [rows, 77, width] activations' type */
-  struct tensor text_slots;    /* [n, 77, width]: rows of text, one a slot */
-  struct tensor pred, dpred;   /* [n, h, w, c] activations' type */
-  struct tensor dtext_slots;   /* [n, 77, width] F32 */
+  int row[STEP_MAX_SLOTS];   /* slot -> row of text */
+  int rows;                  /* distinct prompts */
+  struct tensor x, target;   /* [n, h, w, c] F32 */
+  struct tensor mask;        /* [n, h w] F32, empty: every element counts */
+  struct tensor text;        /* [rows, 77, width] activations' type */
+  struct tensor text_slots;  /* [n, 77, width]: rows of text, one a slot */
+  struct tensor pred, dpred; /* [n, h, w, c] activations' type */
+  struct tensor dtext_slots; /* [n, 77, width] F32 */
   struct unet_tap tap;
   struct clip_tape *clip_tape;
   struct unet_tape *unet_tape;
@@ -92,8 +92,10 @@ static void upload_masks(struct pass *p) {
   for (int i = 0; i < p->n && !p->c->failed; i++) {
     struct tensor row = tensor_slice(p->mask, i, 1);
     bool own = p->slot[i].kind != SLOT_PDM && p->slot[i].mask != NULL;
-    if (own) b->op->upload(b, row.data, p->slot[i].mask, tensor_bytes(&row));
-    else b->op->fill(b, &row, 1);
+    if (own)
+      b->op->upload(b, row.data, p->slot[i].mask, tensor_bytes(&row));
+    else
+      b->op->fill(b, &row, 1);
   }
 }
 

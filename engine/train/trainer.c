@@ -28,8 +28,10 @@ static struct lora_spec lora_of(const struct settings *s, bool text) {
 }
 
 static void model_source(const struct settings *s, const struct embedded_file *embedded, struct source *out) {
-  if (embedded && strcmp(s->model.path, "embedded") == 0) source_embedded(out, embedded, "tiny-sd");
-  else source_dir(out, s->model.path);
+  if (embedded && strcmp(s->model.path, "embedded") == 0)
+    source_embedded(out, embedded, "tiny-sd");
+  else
+    source_dir(out, s->model.path);
 }
 
 static bool open_model(struct trainer *t, struct err *e) {
@@ -37,8 +39,11 @@ static bool open_model(struct trainer *t, struct err *e) {
   struct source source;
   bool lora = s->train.mode == MODE_LORA;
   struct lora_spec unet = lora_of(s, false), text = lora_of(s, true);
-  struct model_want w = {.train_unet = !lora, .train_text = !lora && s->train.text_encoder, .unet_lora = lora ? &unet : NULL,
-                         .text_lora = lora && s->train.text_encoder ? &text : NULL, .seed = s->train.seed};
+  struct model_want w = {.train_unet = !lora,
+                         .train_text = !lora && s->train.text_encoder,
+                         .unet_lora = lora ? &unet : NULL,
+                         .text_lora = lora && s->train.text_encoder ? &text : NULL,
+                         .seed = s->train.seed};
   model_source(s, t->embedded, &source);
   t->m = model_open(t->b, &source, &w, e);
   if (!t->m) return false;
@@ -56,29 +61,49 @@ static bool check_sizes(const struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   int f = vae_factor(t->m->vae);
   if (s->train.width < f || s->train.height < f || s->train.width % f || s->train.height % f)
-    return err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width, s->train.height, f);
+    return err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width,
+                   s->train.height, f);
   if (s->losses.pdm && s->losses.pdm_steps > t->m->schedule.steps - 1)
     return err_set(e, ERR_USAGE, "pdm_steps %d: this model has %d levels to invert", s->losses.pdm_steps, t->m->schedule.steps - 1);
   if (!s->losses.instance && !s->losses.prior && !s->losses.pdm)
     return err_set(e, ERR_USAGE, "no loss is on: switch on instance, prior or pdm in [losses]");
-  if (s->losses.mask_prior) return err_set(e, ERR_USAGE, "mask_prior needs masks of the class images, which cannot be made yet: switch it off");
+  if (s->losses.mask_prior)
+    return err_set(e, ERR_USAGE, "mask_prior needs masks of the class images, which cannot be made yet: switch it off");
   return true;
 }
 
 static bool open_data(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   bool masks = (s->losses.instance && s->losses.mask_dm) || (s->losses.pdm && s->losses.mask_pdm);
-  struct dataset_want w = {.images = s->subject.images, .mask_dir = s->subject.mask_dir, .hold_out = s->subject.hold_out, .masks = masks,
-                           .width = s->train.width, .height = s->train.height};
+  struct dataset_want w = {.images = s->subject.images,
+                           .mask_dir = s->subject.mask_dir,
+                           .hold_out = s->subject.hold_out,
+                           .masks = masks,
+                           .width = s->train.width,
+                           .height = s->train.height};
   if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &w, e)) return false;
   t->pdm_handle = -1;
   if (s->losses.pdm && !unet_pdm_layer(t->m->unet, s->losses.pdm_layer, t->pdm_layer, sizeof t->pdm_layer, &t->pdm_handle, e)) return false;
-  t->draw = (struct draw){.seed = s->train.seed, .photographs = t->data.photographs, .class_images = s->losses.prior ? s->prior.images : 0,
-                          .batch = s->train.batch, .accumulation = s->train.accumulation, .timesteps = t->m->schedule.steps, .flip = s->train.flip};
-  t->options = (struct step_options){.prior_weight = s->losses.prior_weight, .pdm_weight = s->losses.pdm_weight, .min_snr = s->train.min_snr,
-                                     .train_text = s->train.text_encoder, .pdm_handle = t->pdm_handle, .grad_scale = 1.0f / (float)s->train.accumulation};
-  t->lr = (struct lr_schedule){.kind = (enum lr_kind)s->train.schedule, .base = s->train.lr, .warmup = s->train.warmup, .steps = s->train.steps,
-                               .cycles = s->train.lr_cycles, .power = s->train.lr_power, .end = 1e-7};
+  t->draw = (struct draw){.seed = s->train.seed,
+                          .photographs = t->data.photographs,
+                          .class_images = s->losses.prior ? s->prior.images : 0,
+                          .batch = s->train.batch,
+                          .accumulation = s->train.accumulation,
+                          .timesteps = t->m->schedule.steps,
+                          .flip = s->train.flip};
+  t->options = (struct step_options){.prior_weight = s->losses.prior_weight,
+                                     .pdm_weight = s->losses.pdm_weight,
+                                     .min_snr = s->train.min_snr,
+                                     .train_text = s->train.text_encoder,
+                                     .pdm_handle = t->pdm_handle,
+                                     .grad_scale = 1.0f / (float)s->train.accumulation};
+  t->lr = (struct lr_schedule){.kind = (enum lr_kind)s->train.schedule,
+                               .base = s->train.lr,
+                               .warmup = s->train.warmup,
+                               .steps = s->train.steps,
+                               .cycles = s->train.lr_cycles,
+                               .power = s->train.lr_power,
+                               .end = 1e-7};
   return draw_init(&t->draw, e);
 }
 
@@ -89,10 +114,10 @@ static void identity(const struct trainer *t, char out[65]) {
   const struct settings *s = t->s;
   struct sha256 h;
   char text[512];
-  int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %a %llu %d%d%d%d%d %d %d", t->m->hash, (int)s->train.mode, s->train.text_encoder,
-                   s->train.batch, s->train.accumulation, s->train.width, s->train.height, (int)s->train.precision, s->train.rank, s->train.alpha,
-                   (unsigned long long)s->train.seed, s->losses.instance, s->losses.prior, s->losses.pdm, s->losses.mask_dm, s->losses.mask_pdm,
-                   s->train.ema_decay > 0, s->train.moments_bf16);
+  int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %a %llu %d%d%d%d%d %d %d", t->m->hash, (int)s->train.mode,
+                   s->train.text_encoder, s->train.batch, s->train.accumulation, s->train.width, s->train.height, (int)s->train.precision,
+                   s->train.rank, s->train.alpha, (unsigned long long)s->train.seed, s->losses.instance, s->losses.prior, s->losses.pdm,
+                   s->losses.mask_dm, s->losses.mask_pdm, s->train.ema_decay > 0, s->train.moments_bf16);
   sha256_begin(&h);
   sha256_add(&h, text, (size_t)n);
   for (int i = 0; i < s->train.targets; i++) sha256_add(&h, s->train.target[i], strlen(s->train.target[i]) + 1);
@@ -135,9 +160,12 @@ static bool find_state(struct trainer *t, struct err *e) {
   t->finished = was_finished(t);
   if (!t->finished && !state_find(t->s->run_dir, &t->state, &t->resumed, e)) return false;
   if (t->resumed && strcmp(own, t->state.identity) != 0)
-    return err_set(e, ERR_USAGE, "%s: its state was made with another model, other photographs or settings; start a new run directory", t->s->run_dir);
-  if (t->resumed) tell(t->sink, LOG_INFO, "going on after step %d of %d", t->state.step, t->s->train.steps);
-  else if (!t->finished) tell(t->sink, LOG_INFO, "nothing to resume: starting");
+    return err_set(e, ERR_USAGE, "%s: its state was made with another model, other photographs or settings; start a new run directory",
+                   t->s->run_dir);
+  if (t->resumed)
+    tell(t->sink, LOG_INFO, "going on after step %d of %d", t->state.step, t->s->train.steps);
+  else if (!t->finished)
+    tell(t->sink, LOG_INFO, "nothing to resume: starting");
   return true;
 }
 
@@ -177,17 +205,31 @@ static bool open_optimizer(struct trainer *t, struct err *e) {
 
 static bool open_batch(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
-  t->batch = (struct batch){.m = t->m, .d = &t->data, .draw = &t->draw, .pdm = t->pdm, .classes = &t->classes,
-                            .want = {.instance = s->losses.instance, .prior = s->losses.prior, .pdm = s->losses.pdm, .mask_dm = s->losses.mask_dm,
-                                     .center_crop = s->train.center_crop, .noise_offset = s->train.noise_offset,
-                                     .instance_prompt = s->prompts.instance, .class_prompt = s->prompts.class_prompt}};
+  t->batch = (struct batch){.m = t->m,
+                            .d = &t->data,
+                            .draw = &t->draw,
+                            .pdm = t->pdm,
+                            .classes = &t->classes,
+                            .want = {.instance = s->losses.instance,
+                                     .prior = s->losses.prior,
+                                     .pdm = s->losses.pdm,
+                                     .mask_dm = s->losses.mask_dm,
+                                     .center_crop = s->train.center_crop,
+                                     .noise_offset = s->train.noise_offset,
+                                     .instance_prompt = s->prompts.instance,
+                                     .class_prompt = s->prompts.class_prompt}};
   return batch_init(&t->batch, e) && probe_init(t, e);
 }
 
 static void open_dump(struct trainer *t) {
   const struct settings *s = t->s;
-  const double number[] = {s->losses.prior_weight, s->losses.pdm_weight, s->train.min_snr, s->train.max_grad_norm, s->train.weight_decay,
-                           s->train.rank, s->train.alpha > 0 ? s->train.alpha : s->train.rank};
+  const double number[] = {s->losses.prior_weight,
+                           s->losses.pdm_weight,
+                           s->train.min_snr,
+                           s->train.max_grad_norm,
+                           s->train.weight_decay,
+                           s->train.rank,
+                           s->train.alpha > 0 ? s->train.alpha : s->train.rank};
   static const char *const key[] = {"prior_weight", "pdm_weight", "min_snr", "max_grad_norm", "weight_decay", "rank", "alpha"};
   int n = 0;
   t->dump_meta[n++] = (struct st_pair){"mode", s->train.mode == MODE_LORA ? "lora" : "full"};
@@ -214,8 +256,10 @@ static bool finish(struct trainer *t, struct err *e) {
 static bool stopped(struct trainer *t, struct err *e) {
   struct err saving = {0};
   if (e->code != ERR_SIGINT && e->code != ERR_SIGTERM) return false;
-  if (!output_state(t, &saving)) tell(t->sink, LOG_WARN, "the state could not be saved: %s", saving.text);
-  else tell(t->sink, LOG_INFO, "stopped after step %d; its state is saved", t->state.step);
+  if (!output_state(t, &saving))
+    tell(t->sink, LOG_WARN, "the state could not be saved: %s", saving.text);
+  else
+    tell(t->sink, LOG_INFO, "stopped after step %d; its state is saved", t->state.step);
   return false;
 }
 
@@ -255,7 +299,8 @@ static void release(struct trainer *t) {
   if (t->b) backend_close(t->b);
 }
 
-bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out, struct err *e) {
+bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out,
+                struct err *e) {
   struct err mine = {0};
   struct run_result ignored;
   struct trainer *t = calloc(1, sizeof *t);
@@ -265,8 +310,10 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   if (!t) return err_set(e, ERR_FIT, "out of memory");
   *t = (struct trainer){.s = s, .embedded = embedded, .sink = sink, .out = out, .pdm_handle = -1, .started = now_seconds()};
   snprintf(t->state_dir, sizeof t->state_dir, "%s/state", s->run_dir);
-  if (s->engine.cache_dir && *s->engine.cache_dir) snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
-  else snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
+  if (s->engine.cache_dir && *s->engine.cache_dir)
+    snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
+  else
+    snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
   bool ok = run_stages(t, e);
   out->steps_done = t->state.step;
   out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;

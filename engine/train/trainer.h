@@ -48,7 +48,7 @@ struct trainer {
 };
 
 /* --- plan.c: memory and time before anything long begins --- */
-bool plan_memory(struct trainer *t, struct err *e); /* sets step_bytes, may switch recomputation on; ERR_FIT with the remedy */
+bool plan_memory(struct trainer *t, struct err *e);   /* sets step_bytes, may switch recomputation on; ERR_FIT with the remedy */
 bool plan_forecast(struct trainer *t, struct err *e); /* measures the machine's rate and says how long each stage will take */
 struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e);
 struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs);

@@ -126,7 +126,8 @@ static int part_kept(const struct trajectory *t, int low, float *chunk, int64_t 
   const char *number = st_metadata(f, "k");
   int k = number ? atoi(number) : -1;
   bool good = z && k >= 0 && chunk_end(t, k) == low - 1 && z->dim[0] == low - k;
-  if (good && chunk) good = z->bytes == (size_t)((low - k) * count) * sizeof *chunk && st_floats(z, 0, (low - k) * count, chunk + k % CHUNK * count);
+  if (good && chunk)
+    good = z->bytes == (size_t)((low - k) * count) * sizeof *chunk && st_floats(z, 0, (low - k) * count, chunk + k % CHUNK * count);
   st_close(f);
   return good ? k : low;
 }
@@ -146,8 +147,8 @@ struct run {
   float *chunk;  /* [CHUNK][n, h, w, c] */
   float *pixels;
   float *scratch; /* [h, w, 2 c]: what a planning run writes, which is nothing */
-  int low;      /* lowest k kept, steps + 1: none */
-  int inverted; /* k that x stands at where low is steps + 1 */
+  int low;        /* lowest k kept, steps + 1: none */
+  int inverted;   /* k that x stands at where low is steps + 1 */
   int64_t done, total;
 };
 
@@ -164,7 +165,11 @@ static bool check_finite(struct ctx *c, const struct run *r, int k) {
 static bool write_latents(const struct run *r, const char *path, int levels, const float *data, int k, struct err *e) {
   char number[32];
   snprintf(number, sizeof number, "%d", k);
-  struct st_entry z = {.name = "latents", .type = DT_F32, .data_type = DT_F32, .data = data, .rank = 5,
+  struct st_entry z = {.name = "latents",
+                       .type = DT_F32,
+                       .data_type = DT_F32,
+                       .data = data,
+                       .rank = 5,
                        .dim = {levels, r->t->n, r->size.h, r->size.w, r->size.channels}};
   struct st_pair meta[] = {{"k", number}, {"key", r->t->key}};
   return st_write(path, &z, 1, meta, 2, e);
@@ -327,7 +332,8 @@ bool trajectory_read(const struct trajectory *t, int i, int k, float *out, struc
   if (!f) return false;
   const struct st_tensor *z = st_find(f, "latents");
   int64_t first = ((int64_t)(k % CHUNK) * t->n + i) * s.count;
-  bool ok = z && z->rank == 5 && z->dim[1] == t->n && (int64_t)(z->bytes / sizeof *out) >= first + s.count && st_floats(z, first, s.count, out);
+  bool ok =
+      z && z->rank == 5 && z->dim[1] == t->n && (int64_t)(z->bytes / sizeof *out) >= first + s.count && st_floats(z, first, s.count, out);
   st_close(f);
   return ok || err_set(e, ERR_INPUT, "%s: not the latents of this run's photographs; delete the file, it will be computed again", path);
 }

@@ -71,8 +71,7 @@ static void test_counters(void **state) {
     }
   }
   for (int i = 0; i < n; i++)
-    for (int j = 0; j < i; j++)
-      assert_false(all[i].stream == all[j].stream && all[i].step == all[j].step && all[i].index == all[j].index);
+    for (int j = 0; j < i; j++) assert_false(all[i].stream == all[j].stream && all[i].step == all[j].step && all[i].index == all[j].index);
   draw_release(&d);
 }
 
@@ -84,7 +83,8 @@ static void test_pairs(void **state) {
   struct draw_pair *p = draw_pairs(&d, 40, &n, &e);
   assert_non_null(p);
   assert_in_range(n, 200, 240);
-  for (int i = 1; i < n; i++) assert_true(p[i - 1].photograph < p[i].photograph || (p[i - 1].photograph == p[i].photograph && p[i - 1].t < p[i].t));
+  for (int i = 1; i < n; i++)
+    assert_true(p[i - 1].photograph < p[i].photograph || (p[i - 1].photograph == p[i].photograph && p[i - 1].t < p[i].t));
   for (int g = 0; g < 240; g++) {
     struct draw_example x;
     bool found = false;

@@ -11,7 +11,7 @@
 struct seen {
   struct metrics row[64];
   int rows;
-  char sample[64][65]; /* "step prompt picture hash" is put into one hash */
+  char sample[64][65];                         /* "step prompt picture hash" is put into one hash */
   int samples, checkpoints, polls, stop_after; /* stop_after < 0: never */
   enum engine_command how;
   char last_log[1024];
@@ -46,7 +46,7 @@ static bool on_sample(void *user, const struct sample_event *v, struct err *e) {
 }
 
 static void on_checkpoint(void *user, int step, const char *path, bool final) {
-  (void)step, (void)final;
+  (void)step, (void) final;
   assert_int_equal(access(path, R_OK), 0);
   ((struct seen *)user)->checkpoints++;
 }
@@ -308,7 +308,8 @@ static void test_variants(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_lora_resumes), cmocka_unit_test(test_full_resumes),
-                                     cmocka_unit_test(test_cache), cmocka_unit_test(test_recompute), cmocka_unit_test(test_variants)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),       cmocka_unit_test(test_lora_resumes),
+                                     cmocka_unit_test(test_full_resumes), cmocka_unit_test(test_cache),
+                                     cmocka_unit_test(test_recompute),    cmocka_unit_test(test_variants)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

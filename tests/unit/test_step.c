@@ -39,8 +39,14 @@ static void fill_slots(struct fixture *f, int examples) {
     numbers(f->latents[i], H * W * C, (uint32_t)(3 * i));
     numbers(f->noise[i], H * W * C, (uint32_t)(3 * i + 1));
     for (int j = 0; j < TOKENS; j++) f->mask[i][j] = (j * 7 + i) % 5 < 3;
-    f->slot[i] = (struct slot){.kind = kind[k], .example = i % examples, .t = 40 + 170 * i, .ids = f->ids[k == 1], .latents = f->latents[i],
-                               .noise = f->noise[i], .mask = k == 1 ? NULL : f->mask[i], .qstar = k == 2 ? f->qstar : NULL};
+    f->slot[i] = (struct slot){.kind = kind[k],
+                               .example = i % examples,
+                               .t = 40 + 170 * i,
+                               .ids = f->ids[k == 1],
+                               .latents = f->latents[i],
+                               .noise = f->noise[i],
+                               .mask = k == 1 ? NULL : f->mask[i],
+                               .qstar = k == 2 ? f->qstar : NULL};
   }
 }
 
@@ -57,7 +63,8 @@ static void open_fixture(struct fixture *f, const char *model, const struct mode
   numbers(f->qstar, TOKENS * f->channels, 1000);
   assert_int_equal(tokenizer_prompt(f->m->tokenizer, "a photo of sks dog", f->ids[0], 77, NULL), 0);
   assert_int_equal(tokenizer_prompt(f->m->tokenizer, "a photo of dog", f->ids[1], 77, NULL), 0);
-  f->o = (struct step_options){.prior_weight = 0.7, .pdm_weight = 0.3, .train_text = w->train_text || w->text_lora, .pdm_handle = f->handle, .grad_scale = 1};
+  f->o = (struct step_options){
+      .prior_weight = 0.7, .pdm_weight = 0.3, .train_text = w->train_text || w->text_lora, .pdm_handle = f->handle, .grad_scale = 1};
   fill_slots(f, examples);
 }
 
@@ -130,11 +137,13 @@ static void check_set(struct fixture *f, struct param_set *s, int stride) {
 static void check_gradients(const char *model, bool lora, double min_snr) {
   static struct fixture f;
   struct lora_spec unet = {2, 3, 4, {"to_q", "to_k", "to_v", "to_out.0"}}, text = {2, 3, 2, {"q_proj", "v_proj"}};
-  struct model_want w = {.train_unet = !lora, .train_text = !lora, .unet_lora = lora ? &unet : NULL, .text_lora = lora ? &text : NULL, .seed = 5};
+  struct model_want w = {
+      .train_unet = !lora, .train_text = !lora, .unet_lora = lora ? &unet : NULL, .text_lora = lora ? &text : NULL, .seed = 5};
   open_fixture(&f, model, &w, 2);
   f.o.min_snr = min_snr;
   f.o.recompute = lora;
-  struct param_set *set[2] = {lora ? unet_lora(f.m->unet)->params : unet_params(f.m->unet), lora ? clip_lora(f.m->text)->params : clip_params(f.m->text)};
+  struct param_set *set[2] = {lora ? unet_lora(f.m->unet)->params : unet_params(f.m->unet),
+                              lora ? clip_lora(f.m->text)->params : clip_params(f.m->text)};
   for (int k = 0; lora && k < 2; k++) { /* B is zero at the start: nothing would reach A */
     numbers(set[k]->w, set[k]->count, 2000 + (uint32_t)k);
     for (int64_t i = 0; i < set[k]->count; i++) set[k]->w[i] *= 0.2f;
@@ -246,7 +255,8 @@ static void test_batches(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_full), cmocka_unit_test(test_gradients_full_v), cmocka_unit_test(test_gradients_lora),
-                                     cmocka_unit_test(test_masks),          cmocka_unit_test(test_outside_mask),     cmocka_unit_test(test_batches)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients_full), cmocka_unit_test(test_gradients_full_v),
+                                     cmocka_unit_test(test_gradients_lora), cmocka_unit_test(test_masks),
+                                     cmocka_unit_test(test_outside_mask),   cmocka_unit_test(test_batches)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,13 +69,18 @@ static inline void folder_remove_all(const char *dir) {
 static inline struct settings short_run(const char *model, const char *images, const char *run_dir) {
   struct settings s = {.model = {.path = model},
                        .subject = {"dog", "sks", "dog", images, "", ""},
-                       .prompts = {.instance = "a photo of sks dog", .class_prompt = "a photo of dog", .negative = "", .test = {"a photo of sks dog on the beach"}, .tests = 1},
+                       .prompts = {.instance = "a photo of sks dog",
+                                   .class_prompt = "a photo of dog",
+                                   .negative = "",
+                                   .test = {"a photo of sks dog on the beach"},
+                                   .tests = 1},
                        .losses = {true, true, true, true, true, false, 1.0, 0.1, 6, ""},
                        .prior = {.images = 3, .dir = "", .sampler = SAMPLER_DDIM, .steps = 2, .batch = 2, .guidance = 4},
                        .samples = {.every = 2, .count = 2, .seed = 7, .sampler = SAMPLER_DDIM, .steps = 2, .batch = 2, .guidance = 3},
                        .checkpoints = {.every = 2, .keep = 1, .save_weights = true, .dtype = DT_F32},
                        .engine = {.device = "auto", .threads = 1, .cache_dir = ""},
-                       .run_dir = run_dir, .dump_dir = ""};
+                       .run_dir = run_dir,
+                       .dump_dir = ""};
   s.train.mode = MODE_LORA;
   s.train.steps = 5;
   s.train.batch = s.train.accumulation = 1;
