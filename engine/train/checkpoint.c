@@ -293,6 +293,20 @@ bool checkpoint_write(struct model *m, const struct optimizer *o, const char *co
   return ok;
 }
 
+void checkpoint_tidy(const char *run_dir) {
+  char dir[PATH], path[PATH + 300];
+  snprintf(dir, sizeof dir, "%s/checkpoints", run_dir);
+  DIR *d = opendir(dir);
+  for (struct dirent *x; d && (x = readdir(d));) {
+    bool own = strncmp(x->d_name, "step-", 5) == 0 || strncmp(x->d_name, "final.", 6) == 0;
+    const char *end = strchr(x->d_name, '.');
+    if (!own || !end || (strcmp(end, ".new") != 0 && strncmp(end, ".tmp-", 5) != 0)) continue;
+    snprintf(path, sizeof path, "%s/%s", dir, x->d_name);
+    remove_tree(path);
+  }
+  if (d) closedir(d);
+}
+
 void checkpoint_prune(const char *run_dir, struct run_state *s, int keep) {
   while (keep > 0 && s->kept > keep) {
     char path[PATH];

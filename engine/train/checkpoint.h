@@ -36,6 +36,8 @@ struct checkpoint_want {
 bool checkpoint_write(struct model *m, const struct optimizer *o, const char *const *names, const char *dir,
                       const struct checkpoint_want *w, struct err *e);
 void checkpoint_path(const char *run_dir, int step, bool final, char *out, size_t n);
+/* Removes what a run that was killed while saving left half-written. */
+void checkpoint_tidy(const char *run_dir);
 /* Removes all but the last `keep` checkpoints in s (0: none is removed). */
 void checkpoint_prune(const char *run_dir, struct run_state *s, int keep);
 

@@ -153,6 +153,7 @@ static bool find_state(struct trainer *t, struct err *e) {
   t->state = (struct run_state){.sampled = -1};
   identity(t, own);
   memcpy(t->state.identity, own, sizeof own);
+  checkpoint_tidy(t->s->run_dir);
   if (!t->s->resume) {
     remove_tree(t->state_dir);
     return true;
