@@ -58,6 +58,7 @@ struct backend_ops {
   bool (*open)(struct backend *b, struct err *e); /* b->threads is set; may lower it */
   void (*close)(struct backend *b);
   const char *(*describe)(const struct backend *b); /* one line for people, static or owned by b; NULL: the name is enough */
+  bool host_memory; /* what alloc gives can be read and written by the host as it is */
   /* Device memory, zeroed, 64-byte aligned, huge pages where possible. NULL and *e on failure. */
   void *(*alloc)(struct backend *b, size_t bytes, struct err *e);
   void (*release)(struct backend *b, void *p, size_t bytes);

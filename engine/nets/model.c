@@ -37,6 +37,16 @@ float *model_weights(struct backend *b, const struct param_set *p, struct err *e
   return w;
 }
 
+const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e)
+{
+  *copy = NULL;
+  if (b->op->host_memory) return device;
+  *copy = malloc((size_t)count * sizeof **copy);
+  if (*copy) b->op->download(b, *copy, device, (size_t)count * sizeof **copy);
+  else err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)count * 4e-9);
+  return *copy;
+}
+
 /* --- opening -------------------------------------------------------------------------------------------------------------- */
 
 struct files {

@@ -42,6 +42,8 @@ void model_hash_params(struct sha256 *s, const struct param_set *p, const struct
 /* Device memory for a set's weights (and for gradients of what is not frozen), bound to its params; given back by model_unbind. */
 bool model_bind(struct backend *b, struct param_set *p, struct err *e);
 void model_unbind(struct backend *b, struct param_set *p);
+/* What the host can read of count floats in device memory: they themselves, or a copy (*copy, freed by the caller; NULL: none was needed). NULL: out of memory. */
+const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e);
 /* Host copy of a set's weights, [p->count], freed by the caller. */
 float *model_weights(struct backend *b, const struct param_set *p, struct err *e);
 

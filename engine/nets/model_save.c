@@ -126,7 +126,7 @@ static bool write_index(const struct save *s, struct err *e)
 static bool write_weights(const struct save *s, const char *relative, const struct param_set *p, const float *w, struct err *e)
 {
   float *own = NULL;
-  if (!w) w = own = model_weights(s->m->b, p, e);
+  if (!w) w = model_host(s->m->b, p->w, p->count, &own, e);
   struct st_entry *t = calloc((size_t)p->n, sizeof *t);
   char path[PATH];
   bool ok = w && (t || err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative));

@@ -247,17 +247,12 @@ void checkpoint_path(const char *run_dir, int step, bool final, char *out, size_
     snprintf(out, n, "%s/checkpoints/step-%06d", run_dir, step);
 }
 
-/* Host copy of the weights of the group called name; NULL where it is not trained (*e untouched) or memory is out. */
-static float *host_weights(const struct optimizer *o, const char *const *names, const char *name, bool averaged, struct err *e) {
+/* The weights of the group called name for the host to read; NULL where it is not trained (*e untouched) or memory is out. */
+static const float *host_weights(const struct optimizer *o, const char *const *names, const char *name, bool averaged, float **copy, struct err *e) {
+  *copy = NULL;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    if (strcmp(names[i], name) != 0) continue;
-    float *w = malloc((size_t)g->set->count * sizeof *w);
-    if (w)
-      o->b->op->download(o->b, w, averaged && g->ema ? g->ema : g->set->w, (size_t)g->set->count * sizeof *w);
-    else
-      err_set(e, ERR_FAILED, "out of memory: %.1f GB for a copy of the weights to save", (double)g->set->count * 4e-9);
-    return w;
+    if (strcmp(names[i], name) == 0) return model_host(o->b, averaged && g->ema ? g->ema : g->set->w, g->set->count, copy, e);
   }
   return NULL;
 }
@@ -283,13 +278,14 @@ bool checkpoint_write(struct model *m, const struct optimizer *o, const char *co
   struct err mine = {0};
   char parent[PATH];
   snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
-  float *unet = host_weights(o, names, "unet", w->averaged, &mine);
-  float *text = host_weights(o, names, "text_encoder", w->averaged, &mine);
+  float *copy[2];
+  const float *unet = host_weights(o, names, "unet", w->averaged, &copy[0], &mine);
+  const float *text = host_weights(o, names, "text_encoder", w->averaged, &copy[1], &mine);
   bool ok = mine.code == ERR_OK ? make_dirs(parent, e) : err_set(e, mine.code, "%s", mine.text);
   if (ok) remove_tree(dir); /* of a run that was stopped after writing it and before noting it */
   if (ok) ok = w->lora ? write_lora(m, dir, unet, text, w, e) : model_save(m, dir, unet, text, w->dtype, e);
-  free(unet);
-  free(text);
+  free(copy[0]);
+  free(copy[1]);
   return ok;
 }
 

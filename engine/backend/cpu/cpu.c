@@ -87,6 +87,7 @@ float *cpu_scratch2(struct backend *b, int64_t n) {
 
 const struct backend_ops backend_cpu = {
     .name = "cpu",
+    .host_memory = true,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,

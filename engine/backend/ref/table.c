@@ -3,6 +3,7 @@
 
 const struct backend_ops backend_ref = {
     .name = "ref",
+    .host_memory = true,
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
