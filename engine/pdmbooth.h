@@ -19,7 +19,7 @@ enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 /* Everything a run depends on; filled from a profile by src/profile.c, whose table of keys names each field once.
    Strings are owned by the caller and outlive the run; "" means not given. */
 struct settings {
-  struct { /* [model] */
+  struct {            /* [model] */
     const char *path; /* directory, or "embedded"; a hub name was resolved by the program */
   } model;
   struct { /* [subject] */
@@ -71,14 +71,14 @@ struct settings {
     double guidance;
     bool latents; /* use the kept latents instead of encoding the 8-bit pictures again (faster; labelled) */
   } prior;
-  struct { /* [samples] */
+  struct {            /* [samples] */
     int every, count; /* every 0: only at the end; count pictures a prompt */
     uint64_t seed;    /* picture k of a prompt has seed + k */
     int sampler, steps, batch;
     double guidance;
   } samples;
-  struct { /* [checkpoints] */
-    int every, keep; /* every 0: only the final one; keep 0: all */
+  struct {             /* [checkpoints] */
+    int every, keep;   /* every 0: only the final one; keep 0: all */
     bool save_weights; /* full fine-tune: write the final model */
     int dtype;         /* enum dtype of the files */
   } checkpoints;
@@ -96,10 +96,10 @@ struct settings {
 };
 
 struct metrics {
-  int step;                              /* from 1 */
-  double instance, prior, pdm, total;    /* NAN where a term is off */
-  double lr, grad_norm, seconds;         /* of this step */
-  double probe;                          /* NAN where it was not computed at this step */
+  int step;                           /* from 1 */
+  double instance, prior, pdm, total; /* NAN where a term is off */
+  double lr, grad_norm, seconds;      /* of this step */
+  double probe;                       /* NAN where it was not computed at this step */
 };
 
 struct sample_event {
@@ -137,13 +137,14 @@ struct run_result {
 
 /* Class images, PDM targets, training, samples, checkpoints, final model. embedded: the program's built-in files, or NULL.
    False and *e where it failed or was stopped (ERR_SIGINT, ERR_SIGTERM after saving the state). */
-bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out, struct err *e);
+bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out,
+                struct err *e);
 
 /* One call of `sample`. */
 struct sample_job {
-  const char *model;    /* diffusers directory, or "embedded" */
-  const char *lora;     /* LoRA file, or "" */
-  double scale;         /* of the LoRA */
+  const char *model; /* diffusers directory, or "embedded" */
+  const char *lora;  /* LoRA file, or "" */
+  double scale;      /* of the LoRA */
   const char *const *prompts;
   int n_prompts;
   const char *negative;

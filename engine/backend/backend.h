@@ -58,7 +58,7 @@ struct backend_ops {
   bool (*open)(struct backend *b, struct err *e); /* b->threads is set; may lower it */
   void (*close)(struct backend *b);
   const char *(*describe)(const struct backend *b); /* one line for people, static or owned by b; NULL: the name is enough */
-  bool host_memory; /* what alloc gives can be read and written by the host as it is */
+  bool host_memory;                                 /* what alloc gives can be read and written by the host as it is */
   /* Device memory, zeroed, 64-byte aligned, huge pages where possible. NULL and *e on failure. */
   void *(*alloc)(struct backend *b, size_t bytes, struct err *e);
   void (*release)(struct backend *b, void *p, size_t bytes);
@@ -80,10 +80,11 @@ struct backend_ops {
   void (*geglu_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x);
 
   /* --- shapes --------------------------------------------------------------------------------------------------- */
-  void (*add_rows)(struct backend *b, struct tensor *y, const struct tensor *x, const struct tensor *e); /* y[n,r,c] = x[n,r,c] + e[n,c]; y may be x */
-  void (*sum_rows)(struct backend *b, struct tensor *de, const struct tensor *dy);                       /* de[n,c] = sum over r of dy[n,r,c] */
+  void (*add_rows)(struct backend *b, struct tensor *y, const struct tensor *x,
+                   const struct tensor *e);                                        /* y[n,r,c] = x[n,r,c] + e[n,c]; y may be x */
+  void (*sum_rows)(struct backend *b, struct tensor *de, const struct tensor *dy); /* de[n,c] = sum over r of dy[n,r,c] */
   void (*concat)(struct backend *b, struct tensor *y, const struct tensor *x1, const struct tensor *x2); /* along the last dim */
-  void (*split)(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y);        /* the reverse; x1 or x2 may be NULL */
+  void (*split)(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y); /* the reverse; x1 or x2 may be NULL */
   /* nearest, x [n,h,w,c] to y's h and w: source index floor(i * in / out), torch.nn.functional.interpolate(mode="nearest") */
   void (*upsample)(struct backend *b, struct tensor *y, const struct tensor *x);
   void (*upsample_bwd)(struct backend *b, struct tensor *dx, const struct tensor *dy);
@@ -94,12 +95,15 @@ struct backend_ops {
   /* --- linear and convolution ----------------------------------------------------------------------------------- */
   /* x [m, k], w [n, k]: y [m, n] = alpha x w^T + bias + beta y; bias may be NULL */
   void (*linear)(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta);
-  void (*linear_dx)(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta); /* dx = alpha dy w + beta dx */
+  void (*linear_dx)(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha,
+                    float beta); /* dx = alpha dy w + beta dx */
   /* w->g += alpha dy^T x, bias->g += column sums of dy; either may be NULL or frozen */
   void (*linear_dw)(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha);
-  void (*conv)(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s);
+  void (*conv)(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias,
+               const struct conv_shape *s);
   void (*conv_dx)(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s);
-  void (*conv_dw)(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, const struct conv_shape *s);
+  void (*conv_dw)(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
+                  const struct conv_shape *s);
 
   /* --- normalisation: two-pass variance; stats F32 --------------------------------------------------------------- */
   /* x [n, rows..., c]; stats [n, groups, 2] = mean, 1/sqrt(var + eps); silu: y = silu(normalised) in the same pass */

@@ -15,8 +15,7 @@ static const char *errno_text(int number, char *buf, size_t n) {
 }
 
 __attribute__((format(printf, 3, 0))) static bool set(struct err *e, enum err_code code, const char *fmt, va_list args) {
-  if (e == NULL || e->code != ERR_OK)
-    return false;
+  if (e == NULL || e->code != ERR_OK) return false;
   e->code = code;
   vsnprintf(e->text, sizeof e->text, fmt, args);
   return true;
@@ -46,8 +45,8 @@ bool err_set_errno(struct err *e, enum err_code code, const char *fmt, ...) {
 
 const char *err_meaning(enum err_code code) {
   switch (code) {
-#define X(name, status, text)                                                                                                              \
-  case ERR_##name:                                                                                                                         \
+#define X(name, status, text) \
+  case ERR_##name:            \
     return text;
     ERR_TABLE(X)
 #undef X

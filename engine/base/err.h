@@ -5,14 +5,14 @@
 #include <stdbool.h>
 
 /* X(name, exit status, meaning); the man page's table is made from this one. */
-#define ERR_TABLE(X)                                                                                                                       \
-  X(OK, 0, "done")                                                                                                                         \
-  X(FAILED, 1, "failed")                                                                                                                   \
-  X(USAGE, 2, "wrong usage or profile")                                                                                                    \
-  X(INPUT, 3, "an input is missing or unreadable")                                                                                         \
-  X(FIT, 4, "does not fit this machine, or the device is unusable")                                                                        \
-  X(NUMERIC, 5, "numerical failure")                                                                                                       \
-  X(SIGINT, 130, "stopped by SIGINT, can be resumed")                                                                                      \
+#define ERR_TABLE(X)                                                \
+  X(OK, 0, "done")                                                  \
+  X(FAILED, 1, "failed")                                            \
+  X(USAGE, 2, "wrong usage or profile")                             \
+  X(INPUT, 3, "an input is missing or unreadable")                  \
+  X(FIT, 4, "does not fit this machine, or the device is unusable") \
+  X(NUMERIC, 5, "numerical failure")                                \
+  X(SIGINT, 130, "stopped by SIGINT, can be resumed")               \
   X(SIGTERM, 143, "stopped by SIGTERM, can be resumed")
 
 enum err_code {

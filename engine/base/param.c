@@ -12,8 +12,7 @@ struct param_set *param_set_new(void) {
 }
 
 void param_set_delete(struct param_set *s) {
-  if (s == NULL)
-    return;
+  if (s == NULL) return;
   for (int i = 0; i < s->n; i++) {
     free(s->p[i]->name);
     free(s->p[i]);
@@ -23,12 +22,10 @@ void param_set_delete(struct param_set *s) {
 }
 
 static bool grow(struct param_set *s) {
-  if (s->n < s->cap)
-    return true;
+  if (s->n < s->cap) return true;
   int cap = s->cap > 0 ? s->cap * 2 : 256;
   struct param **bigger = realloc(s->p, (size_t)cap * sizeof *bigger);
-  if (bigger == NULL)
-    return false;
+  if (bigger == NULL) return false;
   s->p = bigger;
   s->cap = cap;
   return true;
@@ -36,19 +33,16 @@ static bool grow(struct param_set *s) {
 
 /* Dims come from configs: a product that overflows is treated like memory that is not there. */
 static bool set_shape(struct param *p, int rank, const int64_t *dim, int64_t offset, int64_t *end) {
-  if (rank < 0 || rank > 4)
-    return false;
+  if (rank < 0 || rank > 4) return false;
   int64_t padded;
   p->rank = rank;
   p->count = 1;
   p->offset = offset;
   for (int i = 0; i < rank; i++) {
-    if (dim[i] < 0 || __builtin_mul_overflow(p->count, dim[i], &p->count))
-      return false;
+    if (dim[i] < 0 || __builtin_mul_overflow(p->count, dim[i], &p->count)) return false;
     p->dim[i] = dim[i];
   }
-  if (__builtin_add_overflow(p->count, ALIGN - 1, &padded))
-    return false;
+  if (__builtin_add_overflow(p->count, ALIGN - 1, &padded)) return false;
   return !__builtin_add_overflow(offset, padded / ALIGN * ALIGN, end) && *end <= INT64_MAX / 8;
 }
 
@@ -60,11 +54,9 @@ struct param *param_add(struct param_set *s, int rank, const int64_t *dim, const
   va_end(args);
   int64_t end = 0;
   struct param *p = calloc(1, sizeof *p);
-  if (p == NULL || length < 0 || (size_t)length >= sizeof text || !grow(s) || !set_shape(p, rank, dim, s->count, &end))
-    goto fail;
+  if (p == NULL || length < 0 || (size_t)length >= sizeof text || !grow(s) || !set_shape(p, rank, dim, s->count, &end)) goto fail;
   p->name = strdup(text);
-  if (p->name == NULL)
-    goto fail;
+  if (p->name == NULL) goto fail;
   s->count = end;
   s->p[s->n++] = p;
   return p;
@@ -75,8 +67,7 @@ fail:
 
 struct param *param_find(const struct param_set *s, const char *name) {
   for (int i = 0; i < s->n; i++)
-    if (strcmp(s->p[i]->name, name) == 0)
-      return s->p[i];
+    if (strcmp(s->p[i]->name, name) == 0) return s->p[i];
   return NULL;
 }
 
@@ -91,18 +82,15 @@ void param_set_bind(struct param_set *s, float *weights, float *grads) {
 }
 
 void param_set_freeze(struct param_set *s, bool frozen) {
-  for (int i = 0; i < s->n; i++)
-    s->p[i]->frozen = frozen;
+  for (int i = 0; i < s->n; i++) s->p[i]->frozen = frozen;
 }
 
 void param_set_changed(struct param_set *s) {
-  for (int i = 0; i < s->n; i++)
-    s->p[i]->version++;
+  for (int i = 0; i < s->n; i++) s->p[i]->version++;
 }
 
 int64_t param_set_trained(const struct param_set *s) {
   int64_t n = 0;
-  for (int i = 0; i < s->n; i++)
-    n += s->p[i]->frozen ? 0 : s->p[i]->count;
+  for (int i = 0; i < s->n; i++) n += s->p[i]->frozen ? 0 : s->p[i]->count;
   return n;
 }

@@ -21,27 +21,23 @@ struct pool {
 
 struct pool *pool_new(void *base, size_t capacity) {
   struct pool *p = calloc(1, sizeof *p);
-  if (p == NULL)
-    return NULL;
+  if (p == NULL) return NULL;
   p->base = base;
   p->capacity = capacity - capacity % ALIGN;
   return p;
 }
 
 void pool_delete(struct pool *p) {
-  if (p == NULL)
-    return;
+  if (p == NULL) return;
   free(p->block);
   free(p);
 }
 
 static bool grow(struct pool *p) {
-  if (p->n < p->cap)
-    return true;
+  if (p->n < p->cap) return true;
   size_t cap = p->cap > 0 ? p->cap * 2 : 64;
   struct block *bigger = realloc(p->block, cap * sizeof *bigger);
-  if (bigger == NULL)
-    return false;
+  if (bigger == NULL) return false;
   p->block = bigger;
   p->cap = cap;
   return true;
@@ -63,32 +59,27 @@ static size_t best_hole(const struct pool *p, size_t size) {
   size_t best = p->n;
   for (size_t i = 0; i < p->n; i++) {
     const struct block *b = &p->block[i];
-    if (!b->used && b->size >= size && (best == p->n || b->size < p->block[best].size))
-      best = i;
+    if (!b->used && b->size >= size && (best == p->n || b->size < p->block[best].size)) best = i;
   }
   return best;
 }
 
 static void account(struct pool *p, const struct block *b) {
   p->used += b->size;
-  if (b->offset + b->size > p->peak)
-    p->peak = b->offset + b->size;
+  if (b->offset + b->size > p->peak) p->peak = b->offset + b->size;
 }
 
 /* The region above top is cut only when no hole fits: so offsets do not depend on the capacity, and a planning run without a limit
    predicts a real run whose capacity is exactly the planned peak. */
 bool pool_take(struct pool *p, size_t n, size_t *offset) {
-  if (n > SIZE_MAX - ALIGN || !grow(p))
-    return false;
+  if (n > SIZE_MAX - ALIGN || !grow(p)) return false;
   size_t size = n == 0 ? ALIGN : (n + ALIGN - 1) / ALIGN * ALIGN, i = best_hole(p, size);
   if (i == p->n) {
-    if (size > p->capacity - p->top)
-      return false;
+    if (size > p->capacity - p->top) return false;
     insert(p, i, (struct block){p->top, size, true});
     p->top += size;
   } else {
-    if (p->block[i].size > size)
-      insert(p, i + 1, (struct block){p->block[i].offset + size, p->block[i].size - size, false});
+    if (p->block[i].size > size) insert(p, i + 1, (struct block){p->block[i].offset + size, p->block[i].size - size, false});
     p->block[i].size = size;
     p->block[i].used = true;
   }
@@ -112,8 +103,7 @@ static size_t find(const struct pool *p, size_t offset) {
 
 void pool_give(struct pool *p, size_t offset) {
   size_t i = find(p, offset);
-  if (i == p->n || !p->block[i].used)
-    return;
+  if (i == p->n || !p->block[i].used) return;
   p->block[i].used = false;
   p->used -= p->block[i].size;
   if (i + 1 < p->n && !p->block[i + 1].used) {

@@ -14,8 +14,7 @@ const char *dtype_name(enum dtype type) {
 
 int64_t tensor_count(const struct tensor *t) {
   int64_t n = 1;
-  for (int i = 0; i < t->rank; i++)
-    n *= t->dim[i];
+  for (int i = 0; i < t->rank; i++) n *= t->dim[i];
   return n;
 }
 
@@ -29,24 +28,20 @@ int64_t tensor_last(const struct tensor *t) {
 
 int64_t tensor_rows(const struct tensor *t) {
   int64_t n = 1;
-  for (int i = 0; i + 1 < t->rank; i++)
-    n *= t->dim[i];
+  for (int i = 0; i + 1 < t->rank; i++) n *= t->dim[i];
   return n;
 }
 
 bool tensor_same_shape(const struct tensor *a, const struct tensor *b) {
-  if (a->rank != b->rank)
-    return false;
+  if (a->rank != b->rank) return false;
   for (int i = 0; i < a->rank; i++)
-    if (a->dim[i] != b->dim[i])
-      return false;
+    if (a->dim[i] != b->dim[i]) return false;
   return true;
 }
 
 struct tensor tensor_of(void *data, enum dtype type, int rank, const int64_t *dim) {
   struct tensor t = {.data = data, .type = type, .rank = rank};
-  for (int i = 0; i < rank && i < TENSOR_MAX_RANK; i++)
-    t.dim[i] = dim[i];
+  for (int i = 0; i < rank && i < TENSOR_MAX_RANK; i++) t.dim[i] = dim[i];
   return t;
 }
 
@@ -92,8 +87,7 @@ static float float_of(uint32_t u) {
 
 uint16_t f32_to_bf16(float x) {
   uint32_t u = bits_of(x);
-  if ((u & 0x7fffffff) > 0x7f800000)
-    return (uint16_t)(u >> 16 | 0x40); /* quiet, and never rounded into infinity */
+  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* quiet, and never rounded into infinity */
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
@@ -103,8 +97,7 @@ float bf16_to_f32(uint16_t x) {
 
 uint16_t f32_to_f16(float x) {
   uint32_t u = bits_of(x), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-  if (a > 0x7f800000)
-    return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
+  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
   if (a >= 0x477ff000) /* 65520 and above round to infinity */
     return (uint16_t)(sign | 0x7c00);
   if (a < 0x38800000) { /* subnormal: adding 0.5 aligns the mantissa to 2^-24 and rounds to even in hardware */
@@ -117,8 +110,7 @@ uint16_t f32_to_f16(float x) {
 
 float f16_to_f32(uint16_t x) {
   uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 0x1f, mantissa = x & 0x3ff;
-  if (exponent == 0x1f)
-    return float_of(sign | 0x7f800000 | mantissa << 13);
+  if (exponent == 0x1f) return float_of(sign | 0x7f800000 | mantissa << 13);
   if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 is exact */
     float a = (float)mantissa * 0x1p-24f;
     return float_of(sign | bits_of(a));

@@ -15,12 +15,10 @@ int machine_cores(void) {
   for (int bits = 1024; bits <= 1 << 20; bits *= 4) {
     cpu_set_t *mask = CPU_ALLOC((size_t)bits);
     size_t size = CPU_ALLOC_SIZE((size_t)bits);
-    if (mask == NULL)
-      break;
+    if (mask == NULL) break;
     int n = sched_getaffinity(0, size, mask) == 0 ? CPU_COUNT_S(size, mask) : 0;
     CPU_FREE(mask);
-    if (n > 0)
-      return n;
+    if (n > 0) return n;
   }
   long online = sysconf(_SC_NPROCESSORS_ONLN);
   return online > 0 ? (int)online : 1;
@@ -35,12 +33,10 @@ double now_seconds(void) {
 /* Whole small file of /proc or /sys as text; false when absent. */
 static bool slurp(const char *path, char *buf, size_t n) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return false;
+  if (fd < 0) return false;
   size_t used = 0;
   ssize_t got;
-  while (used + 1 < n && (got = read(fd, buf + used, n - 1 - used)) > 0)
-    used += (size_t)got;
+  while (used + 1 < n && (got = read(fd, buf + used, n - 1 - used)) > 0) used += (size_t)got;
   close(fd);
   buf[used] = 0;
   return true;
@@ -50,8 +46,7 @@ static bool slurp(const char *path, char *buf, size_t n) {
 static uint64_t line_number(const char *text, const char *key) {
   size_t n = strlen(key);
   for (const char *line = text; line != NULL && *line != 0; line = strchr(line, '\n'), line = line != NULL ? line + 1 : NULL)
-    if (strncmp(line, key, n) == 0)
-      return strtoull(line + n, NULL, 10);
+    if (strncmp(line, key, n) == 0) return strtoull(line + n, NULL, 10);
   return 0;
 }
 
@@ -61,8 +56,8 @@ struct cgroup_kind {
   const char *mount, *limit, *current, *inactive, *active;
 };
 static const struct cgroup_kind kinds[] = {
-  {"0::", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "active_file "},
-  {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ", "total_active_file "},
+    {"0::", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "active_file "},
+    {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ", "total_active_file "},
 };
 
 struct limits {
@@ -78,15 +73,11 @@ static bool read_at(const struct cgroup_kind *k, const char *group, const char *
 /* Lowers l by the limit of one group. Page cache counts as used there, yet it is given back on demand. */
 static void apply_group(const struct cgroup_kind *k, const char *group, struct limits *l) {
   char text[16384];
-  if (!read_at(k, group, k->limit, text, sizeof text) || strncmp(text, "max", 3) == 0)
-    return;
+  if (!read_at(k, group, k->limit, text, sizeof text) || strncmp(text, "max", 3) == 0) return;
   uint64_t limit = strtoull(text, NULL, 10), used = 0, cache = 0;
-  if (limit == 0)
-    return;
-  if (read_at(k, group, k->current, text, sizeof text))
-    used = strtoull(text, NULL, 10);
-  if (read_at(k, group, "memory.stat", text, sizeof text))
-    cache = line_number(text, k->inactive) + line_number(text, k->active);
+  if (limit == 0) return;
+  if (read_at(k, group, k->current, text, sizeof text)) used = strtoull(text, NULL, 10);
+  if (read_at(k, group, "memory.stat", text, sizeof text)) cache = line_number(text, k->inactive) + line_number(text, k->active);
   used -= cache < used ? cache : used;
   uint64_t left = used < limit ? limit - used : 0;
   l->total = limit < l->total ? limit : l->total;
@@ -96,16 +87,14 @@ static void apply_group(const struct cgroup_kind *k, const char *group, struct l
 /* A group's parents limit it too; inside a container the path may not exist, its root does. */
 static void apply_kind(const struct cgroup_kind *k, const char *groups, struct limits *l) {
   const char *at = strstr(groups, k->marker);
-  if (at == NULL)
-    return;
+  if (at == NULL) return;
   char group[4096];
   const char *path = at + strlen(k->marker);
   snprintf(group, sizeof group, "%.*s", (int)strcspn(path, "\n"), path);
   for (;;) {
     apply_group(k, strcmp(group, "/") == 0 ? "" : group, l);
     char *slash = strrchr(group, '/');
-    if (slash == NULL || group[1] == 0)
-      return;
+    if (slash == NULL || group[1] == 0) return;
     slash[slash == group ? 1 : 0] = 0;
   }
 }
@@ -114,14 +103,11 @@ static struct limits memory_limits(void) {
   char text[16384];
   long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   struct limits l = {0, 0};
-  if (pages > 0 && page > 0)
-    l.total = (uint64_t)pages * (uint64_t)page;
+  if (pages > 0 && page > 0) l.total = (uint64_t)pages * (uint64_t)page;
   l.available = slurp("/proc/meminfo", text, sizeof text) ? line_number(text, "MemAvailable:") * 1024 : 0;
-  if (l.available == 0)
-    l.available = l.total;
+  if (l.available == 0) l.available = l.total;
   if (slurp("/proc/self/cgroup", text, sizeof text))
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-      apply_kind(&kinds[i], text, &l);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) apply_kind(&kinds[i], text, &l);
   return l;
 }
 

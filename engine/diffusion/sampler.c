@@ -8,10 +8,12 @@
 #include "diffusion/sampler_kind.h"
 
 const char *const sampler_names[SAMPLER_KINDS] = {
-  [SAMPLER_PNDM] = "pndm", [SAMPLER_DDIM] = "ddim", [SAMPLER_DPMPP_2M] = "dpmpp_2m", [SAMPLER_EULER] = "euler"};
+    [SAMPLER_PNDM] = "pndm", [SAMPLER_DDIM] = "ddim", [SAMPLER_DPMPP_2M] = "dpmpp_2m", [SAMPLER_EULER] = "euler"};
 
-static const struct sampler_ops *const sampler_table[SAMPLER_KINDS] = {
-  [SAMPLER_PNDM] = &sampler_pndm, [SAMPLER_DDIM] = &sampler_ddim, [SAMPLER_DPMPP_2M] = &sampler_dpmpp_2m, [SAMPLER_EULER] = &sampler_euler};
+static const struct sampler_ops *const sampler_table[SAMPLER_KINDS] = {[SAMPLER_PNDM] = &sampler_pndm,
+                                                                       [SAMPLER_DDIM] = &sampler_ddim,
+                                                                       [SAMPLER_DPMPP_2M] = &sampler_dpmpp_2m,
+                                                                       [SAMPLER_EULER] = &sampler_euler};
 
 bool sampler_by_name(const char *name, enum sampler_kind *out) {
   for (int i = 0; i < SAMPLER_KINDS; i++)
@@ -69,10 +71,8 @@ static bool prepare(struct sampler *s, struct err *e) {
   bool to_one = schedule->set_alpha_given ? schedule->set_alpha_to_one : s->op->alpha_to_one;
   s->final_abar = to_one ? 1 : schedule->abar[0];
   s->init_sigma = 1;
-  if (!s->op->timesteps(s, spacing, e) || !timesteps_check(s, e))
-    return false;
-  for (int i = 0; s->op->sigmas && i < s->n; i++)
-    s->sigma[i] = sigma_between(schedule, s->t[i]);
+  if (!s->op->timesteps(s, spacing, e) || !timesteps_check(s, e)) return false;
+  for (int i = 0; s->op->sigmas && i < s->n; i++) s->sigma[i] = sigma_between(schedule, s->t[i]);
   if (s->op == &sampler_euler) /* EulerDiscreteScheduler.init_noise_sigma */
     s->init_sigma = strcmp(spacing, "leading") == 0 ? sqrt((double)s->sigma[0] * s->sigma[0] + 1) : s->sigma[0];
   return true;
@@ -87,17 +87,14 @@ struct sampler *sampler_new(enum sampler_kind kind, const struct schedule *sched
   s->op = sampler_table[kind];
   s->schedule = schedule;
   s->steps = steps;
-  if (prepare(s, e))
-    return s;
+  if (prepare(s, e)) return s;
   free(s);
   return NULL;
 }
 
 void sampler_delete(struct sampler *s, struct ctx *c) {
-  if (s == NULL)
-    return;
-  for (int i = SAMPLER_HISTORY - 1; i >= 0; i--)
-    ctx_free(c, &s->history[i]);
+  if (s == NULL) return;
+  for (int i = SAMPLER_HISTORY - 1; i >= 0; i--) ctx_free(c, &s->history[i]);
   ctx_free(c, &s->kept);
   free(s);
 }
@@ -124,13 +121,11 @@ void sampler_input(struct sampler *s, struct ctx *c, int i, struct tensor *out, 
 }
 
 void sampler_step(struct sampler *s, struct ctx *c, int i, struct tensor *x, struct tensor *prediction) {
-  if (!c->failed)
-    s->op->step(s, c, i, x, prediction);
+  if (!c->failed) s->op->step(s, c, i, x, prediction);
 }
 
 void blend(struct ctx *c, struct tensor *y, double alpha, const struct tensor *x, double beta) {
-  if (!c->failed)
-    c->b->op->axpby(c->b, y, (float)alpha, x, (float)beta);
+  if (!c->failed) c->b->op->axpby(c->b, y, (float)alpha, x, (float)beta);
 }
 
 double abar_at(const struct sampler *s, int t) {

@@ -11,10 +11,8 @@
 static bool timesteps(struct sampler *s, const char *spacing, struct err *e) {
   (void)e;
   timesteps_fill(s, spacing, s->steps, s->steps);
-  if (strcmp(spacing, "linspace") != 0)
-    return true;
-  for (int i = 0; i < s->n && s->n > 1; i++)
-    s->t[i] = (float)((s->n - 1 - i) * ((double)(s->schedule->steps - 1) / (s->n - 1)));
+  if (strcmp(spacing, "linspace") != 0) return true;
+  for (int i = 0; i < s->n && s->n > 1; i++) s->t[i] = (float)((s->n - 1 - i) * ((double)(s->schedule->steps - 1) / (s->n - 1)));
   return true;
 }
 

@@ -8,9 +8,9 @@
 enum { SAMPLER_HISTORY = 4 };
 
 struct sampler_ops {
-  const char *spacing;   /* the class's default of timestep_spacing */
-  bool alpha_to_one;     /* the class's default of set_alpha_to_one */
-  bool sigmas;           /* has sigma */
+  const char *spacing;                                                      /* the class's default of timestep_spacing */
+  bool alpha_to_one;                                                        /* the class's default of set_alpha_to_one */
+  bool sigmas;                                                              /* has sigma */
   bool (*timesteps)(struct sampler *s, const char *spacing, struct err *e); /* fills t, n */
   void (*step)(struct sampler *s, struct ctx *c, int i, struct tensor *x, struct tensor *prediction);
 };
@@ -23,9 +23,9 @@ struct sampler {
   float t[SCHEDULE_MAX + 1];
   float sigma[SCHEDULE_MAX + 1]; /* [n + 1] */
   double init_sigma;
-  double final_abar;                     /* what stands for abar at a timestep below 0 */
+  double final_abar;                      /* what stands for abar at a timestep below 0 */
   struct tensor history[SAMPLER_HISTORY]; /* newest first; empty: not there yet */
-  struct tensor kept;                    /* PNDM: x before the first step */
+  struct tensor kept;                     /* PNDM: x before the first step */
 };
 
 extern const struct sampler_ops sampler_pndm, sampler_ddim, sampler_dpmpp_2m, sampler_euler;

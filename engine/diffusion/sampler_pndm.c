@@ -9,8 +9,7 @@
 static bool timesteps(struct sampler *s, const char *spacing, struct err *e) {
   (void)e;
   timesteps_fill(s, spacing, s->steps, s->steps);
-  if (s->steps < 2)
-    return true;
+  if (s->steps < 2) return true;
   memmove(s->t + 2, s->t + 1, (size_t)(s->steps - 1) * sizeof *s->t);
   s->n++;
   return true;
@@ -20,14 +19,13 @@ static bool timesteps(struct sampler *s, const char *spacing, struct err *e) {
    evaluation 1, whose prediction is averaged with the first one and forgotten. */
 static void combine(const struct sampler *s, struct ctx *c, int i, struct tensor *prediction) {
   static const double rule[4][4] = {
-    {1}, {3 / 2.0, -1 / 2.0}, {23 / 12.0, -16 / 12.0, 5 / 12.0}, {55 / 24.0, -59 / 24.0, 37 / 24.0, -9 / 24.0}};
+      {1}, {3 / 2.0, -1 / 2.0}, {23 / 12.0, -16 / 12.0, 5 / 12.0}, {55 / 24.0, -59 / 24.0, 37 / 24.0, -9 / 24.0}};
   if (i == 1) {
     blend(c, prediction, 0.5, &s->history[0], 0.5);
     return;
   }
   int known = i == 0 ? 1 : i < 4 ? i : 4;
-  for (int k = known - 1; k > 0; k--)
-    blend(c, prediction, rule[known - 1][k], &s->history[k], k == known - 1 ? rule[known - 1][0] : 1);
+  for (int k = known - 1; k > 0; k--) blend(c, prediction, rule[known - 1][k], &s->history[k], k == known - 1 ? rule[known - 1][0] : 1);
 }
 
 /* Formula 9: x' = sqrt(p / a) x - (p - a) e / (a sqrt(1-p) + sqrt(a (1-a) p)); v is turned into e at the level of x. */

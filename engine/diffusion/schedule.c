@@ -22,8 +22,7 @@ static double cosine_abar(double t) {
 
 static bool fill_betas(struct schedule *s, const char *kind, double start, double end) {
   bool linear = strcmp(kind, "linear") == 0, scaled = strcmp(kind, "scaled_linear") == 0;
-  if (!linear && !scaled && strcmp(kind, "squaredcos_cap_v2") != 0)
-    return false;
+  if (!linear && !scaled && strcmp(kind, "squaredcos_cap_v2") != 0) return false;
   for (int i = 0; i < s->steps; i++) {
     if (linear) {
       s->beta[i] = linspace((float)start, (float)end, s->steps, i);
@@ -91,21 +90,17 @@ static bool read_trained_betas(struct schedule *s, const struct json *j, struct 
 
 static bool read_prediction(const struct json *j, enum prediction *out, struct err *e) {
   char text[32];
-  if (!json_string(j, "prediction_type", "epsilon", text, sizeof text, e))
-    return false;
+  if (!json_string(j, "prediction_type", "epsilon", text, sizeof text, e)) return false;
   *out = strcmp(text, "v_prediction") == 0 ? PREDICT_V : PREDICT_EPSILON;
-  if (*out == PREDICT_V || strcmp(text, "epsilon") == 0)
-    return true;
+  if (*out == PREDICT_V || strcmp(text, "epsilon") == 0) return true;
   return err_set(e, ERR_INPUT, "%s: prediction_type is \"%s\": this program computes epsilon and v_prediction", json_name(j), text);
 }
 
 static bool read_spacing(struct schedule *s, const struct json *j, struct err *e) {
-  if (!json_string(j, "timestep_spacing", "", s->spacing, sizeof s->spacing, e))
-    return false;
+  if (!json_string(j, "timestep_spacing", "", s->spacing, sizeof s->spacing, e)) return false;
   static const char *const known[] = {"", "leading", "linspace", "trailing"};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (strcmp(s->spacing, known[i]) == 0)
-      return true;
+    if (strcmp(s->spacing, known[i]) == 0) return true;
   return err_set(e, ERR_INPUT, "%s: timestep_spacing is \"%s\": known are leading, linspace and trailing", json_name(j), s->spacing);
 }
 
@@ -122,8 +117,7 @@ static bool read_betas(struct schedule *s, const struct json *j, enum prediction
     *s = (struct schedule){.prediction = p, .steps_offset = 1};
     return read_trained_betas(s, j, e);
   }
-  if (!schedule_make(s, kind, start, end, (int)steps, p, &own))
-    return err_set(e, own.code, "%s: %s", json_name(j), own.text);
+  if (!schedule_make(s, kind, start, end, (int)steps, p, &own)) return err_set(e, own.code, "%s: %s", json_name(j), own.text);
   return true;
 }
 
@@ -151,7 +145,6 @@ double schedule_snr(const struct schedule *s, int t) {
 
 double schedule_min_snr(const struct schedule *s, int t, double gamma) {
   double snr = schedule_snr(s, t), least = snr < gamma ? snr : gamma;
-  if (s->prediction == PREDICT_V)
-    return least / (snr + 1);
+  if (s->prediction == PREDICT_V) return least / (snr + 1);
   return snr > 0 ? least / snr : 1; /* the limit, where a rescaled schedule ends in pure noise */
 }

@@ -24,8 +24,7 @@ static uint64_t pair_of(int32_t left, int32_t right) {
 
 static struct rule *find(const struct bpe *b, uint64_t pair) {
   uint64_t i = (pair * 0x9E3779B97F4A7C15u) >> 32 & b->mask;
-  while (b->rule[i].rank != NO_RANK && b->rule[i].pair != pair)
-    i = (i + 1) & b->mask;
+  while (b->rule[i].rank != NO_RANK && b->rule[i].pair != pair) i = (i + 1) & b->mask;
   return &b->rule[i];
 }
 
@@ -47,8 +46,7 @@ static void fill_bytes(struct bpe *b, const struct vocab *v, int32_t unknown) {
 static bool fill_rules(struct bpe *b, const struct vocab *v, struct err *e) {
   for (int i = 0; i < vocab_merges(v); i++) {
     int32_t left, right, joined;
-    if (!vocab_merge(v, i, &left, &right, &joined, e))
-      return false;
+    if (!vocab_merge(v, i, &left, &right, &joined, e)) return false;
     uint64_t pair = pair_of(left, right);
     *find(b, pair) = (struct rule){pair, (uint32_t)i, joined};
   }
@@ -57,39 +55,32 @@ static bool fill_rules(struct bpe *b, const struct vocab *v, struct err *e) {
 
 struct bpe *bpe_new(const struct vocab *v, int32_t unknown, struct err *e) {
   size_t slots = 1024;
-  while (slots < (size_t)vocab_merges(v) * 2)
-    slots *= 2;
+  while (slots < (size_t)vocab_merges(v) * 2) slots *= 2;
   struct bpe *b = calloc(1, sizeof *b);
-  if (b != NULL)
-    b->rule = malloc(slots * sizeof *b->rule);
+  if (b != NULL) b->rule = malloc(slots * sizeof *b->rule);
   if (b == NULL || b->rule == NULL) {
     err_set(e, ERR_FIT, "%s: out of memory", vocab_name(v));
     goto fail;
   }
   b->mask = slots - 1;
-  for (size_t i = 0; i < slots; i++)
-    b->rule[i] = (struct rule){0, NO_RANK, 0};
+  for (size_t i = 0; i < slots; i++) b->rule[i] = (struct rule){0, NO_RANK, 0};
   fill_bytes(b, v, unknown);
-  if (fill_rules(b, v, e))
-    return b;
+  if (fill_rules(b, v, e)) return b;
 fail:
   bpe_delete(b);
   return NULL;
 }
 
 void bpe_delete(struct bpe *b) {
-  if (b == NULL)
-    return;
+  if (b == NULL) return;
   free(b->rule);
   free(b);
 }
 
 static bool reserve(struct pieces *p, int n) {
-  if (n <= p->cap)
-    return true;
+  if (n <= p->cap) return true;
   struct piece *bigger = realloc(p->item, (size_t)n * 2 * sizeof *bigger);
-  if (bigger == NULL)
-    return false;
+  if (bigger == NULL) return false;
   p->item = bigger;
   p->cap = n * 2;
   return true;
@@ -97,8 +88,7 @@ static bool reserve(struct pieces *p, int n) {
 
 /* Looks up the merge of piece i with the next one. */
 static void rank(const struct bpe *b, struct pieces *p, int i) {
-  if (i < 0 || i >= p->n)
-    return;
+  if (i < 0 || i >= p->n) return;
   p->item[i].rank = NO_RANK;
   if (i + 1 < p->n) {
     const struct rule *r = find(b, pair_of(p->item[i].id, p->item[i + 1].id));
@@ -120,20 +110,16 @@ bool bpe_word(const struct bpe *b, const struct glyph *word, int n, struct piece
   out->n = 0;
   for (int i = 0; i < n; i++) {
     int count = glyph_encode(word[i].c, byte);
-    if (!reserve(out, out->n + count))
-      return false;
+    if (!reserve(out, out->n + count)) return false;
     for (int k = 0; k < count; k++)
       out->item[out->n++] = (struct piece){b->byte_id[i == n - 1 && k == count - 1][byte[k]], word[i].at, NO_RANK, 0};
   }
-  for (int i = 0; i < out->n; i++)
-    rank(b, out, i);
+  for (int i = 0; i < out->n; i++) rank(b, out, i);
   for (;;) {
     int best = 0;
     for (int i = 1; i < out->n; i++)
-      if (out->item[i].rank < out->item[best].rank)
-        best = i;
-    if (out->item[best].rank == NO_RANK)
-      return true;
+      if (out->item[i].rank < out->item[best].rank) best = i;
+    if (out->item[best].rank == NO_RANK) return true;
     merge(b, out, best);
   }
 }

@@ -7,8 +7,7 @@
 
 bool image_new(struct image *im, int w, int h, int channels) {
   *im = (struct image){.w = w, .h = h, .channels = channels};
-  if (w < 1 || h < 1 || channels < 1 || (size_t)w > SIZE_MAX / 8 / (size_t)h)
-    return false;
+  if (w < 1 || h < 1 || channels < 1 || (size_t)w > SIZE_MAX / 8 / (size_t)h) return false;
   im->px = calloc((size_t)w * (size_t)h, (size_t)channels);
   return im->px != NULL;
 }
@@ -29,8 +28,7 @@ bool decoded_new(struct decoded *out, const char *name, int64_t w, int64_t h, in
 
 static unsigned read_number(const unsigned char *at, int n, bool big) {
   unsigned v = 0;
-  for (int i = 0; i < n; i++)
-    v = v << 8 | at[big ? i : n - 1 - i];
+  for (int i = 0; i < n; i++) v = v << 8 | at[big ? i : n - 1 - i];
   return v;
 }
 
@@ -40,16 +38,13 @@ int exif_orientation(const unsigned char *data, size_t n) {
     data += 6;
     n -= 6;
   }
-  if (n < 8 || (memcmp(data, "II*\0", 4) != 0 && memcmp(data, "MM\0*", 4) != 0))
-    return 1;
+  if (n < 8 || (memcmp(data, "II*\0", 4) != 0 && memcmp(data, "MM\0*", 4) != 0)) return 1;
   bool big = data[0] == 'M';
   size_t at = read_number(data + 4, 4, big);
-  if (at > n - 2)
-    return 1;
+  if (at > n - 2) return 1;
   size_t entries = read_number(data + at, 2, big);
   for (at += 2; entries > 0 && n - at >= ENTRY; entries--, at += ENTRY) {
-    if (read_number(data + at, 2, big) != ORIENTATION)
-      continue;
+    if (read_number(data + at, 2, big) != ORIENTATION) continue;
     bool is_short = read_number(data + at + 2, 2, big) == SHORT;
     unsigned v = read_number(data + at + 8, is_short ? 2 : 4, big);
     return v >= 1 && v <= 8 ? (int)v : 1;
@@ -59,10 +54,8 @@ int exif_orientation(const unsigned char *data, size_t n) {
 
 static bool decode_stored(const struct blob *b, const char *name, bool alpha, struct decoded *out, struct err *e) {
   *out = (struct decoded){.orientation = 1};
-  if (b->size >= 8 && memcmp(b->data, "\x89PNG\r\n\x1a\n", 8) == 0)
-    return image_decode_png(b, name, alpha, out, e);
-  if (b->size >= 3 && memcmp(b->data, "\xff\xd8\xff", 3) == 0)
-    return image_decode_jpeg(b, name, out, e);
+  if (b->size >= 8 && memcmp(b->data, "\x89PNG\r\n\x1a\n", 8) == 0) return image_decode_png(b, name, alpha, out, e);
+  if (b->size >= 3 && memcmp(b->data, "\xff\xd8\xff", 3) == 0) return image_decode_jpeg(b, name, out, e);
   if (b->size >= 12 && memcmp(b->data, "RIFF", 4) == 0 && memcmp(b->data + 8, "WEBP", 4) == 0)
     return image_decode_webp(b, name, alpha, out, e);
   return err_set(e, ERR_INPUT, "%s: not a PNG, JPEG or WebP picture", name);
@@ -73,8 +66,7 @@ static bool turn(struct decoded *d, const char *name, struct err *e) {
   const struct image in = d->im;
   int o = d->orientation, c = in.channels;
   bool swap = o >= 5, flip_x = o == 2 || o == 3 || o == 7 || o == 8, flip_y = o == 3 || o == 4 || o == 6 || o == 7;
-  if (o == 1)
-    return true;
+  if (o == 1) return true;
   if (!image_new(&d->im, swap ? in.h : in.w, swap ? in.w : in.h, c)) {
     d->im = in;
     return err_set(e, ERR_FIT, "%s: out of memory", name);
@@ -94,8 +86,7 @@ static bool turn(struct decoded *d, const char *name, struct err *e) {
 static bool decode_upright(const struct blob *b, const char *name, bool alpha, struct image *out, struct err *e) {
   struct decoded d;
   bool good = decode_stored(b, name, alpha, &d, e) && turn(&d, name, e);
-  if (!good)
-    image_release(&d.im);
+  if (!good) image_release(&d.im);
   *out = d.im;
   return good;
 }
@@ -107,8 +98,7 @@ bool image_decode(const struct blob *b, const char *name, struct image *out, str
 bool image_read(const char *path, struct image *out, struct err *e) {
   struct blob b;
   *out = (struct image){0};
-  if (!blob_map(path, &b, e))
-    return false;
+  if (!blob_map(path, &b, e)) return false;
   bool good = image_decode(&b, path, out, e);
   blob_close(&b);
   return good;
@@ -122,20 +112,17 @@ static unsigned char luminance(const unsigned char *p) {
 static bool all_opaque(const struct image *im) {
   size_t n = (size_t)im->w * (size_t)im->h;
   for (size_t i = 0; i < n; i++)
-    if (im->px[4 * i + 3] != 255)
-      return false;
+    if (im->px[4 * i + 3] != 255) return false;
   return true;
 }
 
 bool image_decode_mask(const struct blob *b, const char *name, struct image *out, struct err *e) {
   struct image full;
   *out = (struct image){0};
-  if (!decode_upright(b, name, true, &full, e))
-    return false;
+  if (!decode_upright(b, name, true, &full, e)) return false;
   bool by_alpha = full.channels == 4 && !all_opaque(&full), good = image_new(out, full.w, full.h, 1);
   size_t n = (size_t)full.w * (size_t)full.h, c = (size_t)full.channels;
-  for (size_t i = 0; i < n && good; i++)
-    out->px[i] = by_alpha ? full.px[4 * i + 3] : luminance(full.px + c * i);
+  for (size_t i = 0; i < n && good; i++) out->px[i] = by_alpha ? full.px[4 * i + 3] : luminance(full.px + c * i);
   image_release(&full);
   return good || err_set(e, ERR_FIT, "%s: out of memory", name);
 }
@@ -144,8 +131,7 @@ bool image_crop(const struct image *in, int x, int y, int w, int h, struct image
   *out = (struct image){0};
   if (x < 0 || y < 0 || w < 1 || h < 1 || w > in->w - x || h > in->h - y)
     return err_set(e, ERR_FAILED, "a crop of %d x %d at %d, %d leaves the picture of %d x %d", w, h, x, y, in->w, in->h);
-  if (!image_new(out, w, h, in->channels))
-    return err_set(e, ERR_FIT, "out of memory for a crop of %d x %d", w, h);
+  if (!image_new(out, w, h, in->channels)) return err_set(e, ERR_FIT, "out of memory for a crop of %d x %d", w, h);
   size_t c = (size_t)in->channels;
   for (int row = 0; row < h; row++)
     memcpy(out->px + (size_t)row * (size_t)w * c, in->px + ((size_t)(y + row) * (size_t)in->w + (size_t)x) * c, (size_t)w * c);

@@ -27,8 +27,7 @@ static void on_error(j_common_ptr jpeg) {
 /* Warnings pass as they do in PIL, but for the end of the data: libjpeg would fill the rest with grey. */
 static void on_message(j_common_ptr jpeg, int level) {
   struct reader *r = (struct reader *)(void *)jpeg->err;
-  if (level >= 0 || jpeg->err->msg_code != JWRN_JPEG_EOF)
-    return;
+  if (level >= 0 || jpeg->err->msg_code != JWRN_JPEG_EOF) return;
   snprintf(r->message, sizeof r->message, "truncated");
   longjmp(r->back, 1);
 }
@@ -49,8 +48,7 @@ static unsigned char times(int a, int b) { /* a * b / 255, as PIL rounds it */
 /* JPEG stores CMYK inverted (Adobe's habit, which PIL takes for granted): in is 255 - ink. */
 static void cmyk_to_rgb(const unsigned char *in, unsigned char *out, int w) {
   for (int x = 0; x < w; x++, in += 4, out += 3)
-    for (int k = 0; k < 3; k++)
-      out[k] = (unsigned char)(in[3] - times(255 - in[k], in[3]));
+    for (int k = 0; k < 3; k++) out[k] = (unsigned char)(in[3] - times(255 - in[k], in[3]));
 }
 
 /* Between setjmp and here no local variable changes that is needed after a jump. */
@@ -58,25 +56,21 @@ static bool read_rows(struct reader *r, const char *name, struct decoded *out, s
   struct jpeg_decompress_struct *j = &r->jpeg;
   bool cmyk = j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK;
   j->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-  if (!decoded_new(out, name, j->image_width, j->image_height, 3, e))
-    return false;
+  if (!decoded_new(out, name, j->image_width, j->image_height, 3, e)) return false;
   jpeg_start_decompress(j);
-  if (cmyk && (r->row = malloc((size_t)j->output_width * 4)) == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (cmyk && (r->row = malloc((size_t)j->output_width * 4)) == NULL) return err_set(e, ERR_FIT, "%s: out of memory", name);
   while (j->output_scanline < j->output_height) {
     unsigned char *to = out->im.px + (size_t)j->output_scanline * (size_t)out->im.w * 3;
     JSAMPROW row = cmyk ? r->row : to;
     jpeg_read_scanlines(j, &row, 1);
-    if (cmyk)
-      cmyk_to_rgb(r->row, to, out->im.w);
+    if (cmyk) cmyk_to_rgb(r->row, to, out->im.w);
   }
   jpeg_finish_decompress(j);
   return true;
 }
 
 static bool decode(struct reader *r, const struct blob *b, const char *name, struct decoded *out, struct err *e) {
-  if (setjmp(r->back) != 0)
-    return err_set(e, ERR_INPUT, "%s: cannot decode the JPEG: %s", name, r->message);
+  if (setjmp(r->back) != 0) return err_set(e, ERR_INPUT, "%s: cannot decode the JPEG: %s", name, r->message);
   jpeg_create_decompress(&r->jpeg);
   jpeg_mem_src(&r->jpeg, b->data, b->size);
   jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xFFFF);
@@ -87,8 +81,7 @@ static bool decode(struct reader *r, const struct blob *b, const char *name, str
 
 bool image_decode_jpeg(const struct blob *b, const char *name, struct decoded *out, struct err *e) {
   struct reader *r = calloc(1, sizeof *r);
-  if (r == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (r == NULL) return err_set(e, ERR_FIT, "%s: out of memory", name);
   r->jpeg.err = jpeg_std_error(&r->manager);
   r->manager.error_exit = on_error;
   r->manager.emit_message = on_message;

@@ -34,16 +34,14 @@ static void on_warning(png_structp png, png_const_charp text) {
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
   struct job *j = png_get_io_ptr(png);
-  if (n > j->blob->size - j->at)
-    png_error(png, "truncated");
+  if (n > j->blob->size - j->at) png_error(png, "truncated");
   memcpy(to, j->blob->data + j->at, n);
   j->at += n;
 }
 
 static void write_bytes(png_structp png, png_bytep from, size_t n) {
   struct job *j = png_get_io_ptr(png);
-  if (!output_write(j->output, from, n, j->e))
-    png_error(png, "cannot write");
+  if (!output_write(j->output, from, n, j->e)) png_error(png, "cannot write");
 }
 
 static void flush(png_structp png) {
@@ -52,8 +50,7 @@ static void flush(png_structp png) {
 
 static bool point_rows(struct job *j, const struct image *im) {
   j->row = malloc((size_t)im->h * sizeof *j->row);
-  for (int y = 0; y < im->h && j->row != NULL; y++)
-    j->row[y] = im->px + (size_t)y * (size_t)im->w * (size_t)im->channels;
+  for (int y = 0; y < im->h && j->row != NULL; y++) j->row[y] = im->px + (size_t)y * (size_t)im->w * (size_t)im->channels;
   return j->row != NULL;
 }
 
@@ -64,8 +61,7 @@ static int set_transforms(struct job *j, bool alpha) {
   png_set_strip_16(j->png);
   png_set_expand(j->png);
   png_set_gray_to_rgb(j->png);
-  if (has_alpha && !alpha)
-    png_set_strip_alpha(j->png);
+  if (has_alpha && !alpha) png_set_strip_alpha(j->png);
   png_set_interlace_handling(j->png);
   png_read_update_info(j->png, j->info);
   return has_alpha && alpha ? 4 : 3;
@@ -77,26 +73,20 @@ static bool read_picture(struct job *j, const char *name, bool alpha, struct dec
   png_read_info(j->png, j->info);
   int64_t w = png_get_image_width(j->png, j->info), h = png_get_image_height(j->png, j->info);
   int channels = set_transforms(j, alpha);
-  if (!decoded_new(out, name, w, h, channels, e))
-    return false;
-  if (png_get_rowbytes(j->png, j->info) != (size_t)w * (size_t)channels)
-    png_error(j->png, "unexpected row size");
-  if (!point_rows(j, &out->im))
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (!decoded_new(out, name, w, h, channels, e)) return false;
+  if (png_get_rowbytes(j->png, j->info) != (size_t)w * (size_t)channels) png_error(j->png, "unexpected row size");
+  if (!point_rows(j, &out->im)) return err_set(e, ERR_FIT, "%s: out of memory", name);
   png_read_image(j->png, j->row);
   png_read_end(j->png, j->info);
-  if (png_get_eXIf_1(j->png, j->info, &exif_n, &exif) != 0)
-    out->orientation = exif_orientation(exif, exif_n);
+  if (png_get_eXIf_1(j->png, j->info, &exif_n, &exif) != 0) out->orientation = exif_orientation(exif, exif_n);
   return true;
 }
 
 static bool decode(struct job *j, const char *name, bool alpha, struct decoded *out, struct err *e) {
-  if (setjmp(j->back) != 0)
-    return err_set(e, ERR_INPUT, "%s: cannot decode the PNG: %s", name, j->message);
+  if (setjmp(j->back) != 0) return err_set(e, ERR_INPUT, "%s: cannot decode the PNG: %s", name, j->message);
   j->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
   j->info = j->png != NULL ? png_create_info_struct(j->png) : NULL;
-  if (j->info == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (j->info == NULL) return err_set(e, ERR_FIT, "%s: out of memory", name);
   png_set_read_fn(j->png, j, read_bytes);
   png_set_user_limits(j->png, IMAGE_MAX_PIXELS, IMAGE_MAX_PIXELS);
   return read_picture(j, name, alpha, out, e);
@@ -104,8 +94,7 @@ static bool decode(struct job *j, const char *name, bool alpha, struct decoded *
 
 bool image_decode_png(const struct blob *b, const char *name, bool alpha, struct decoded *out, struct err *e) {
   struct job *j = calloc(1, sizeof *j);
-  if (j == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (j == NULL) return err_set(e, ERR_FIT, "%s: out of memory", name);
   j->blob = b;
   bool good = decode(j, name, alpha, out, e);
   png_destroy_read_struct(&j->png, &j->info, NULL);
@@ -116,8 +105,7 @@ bool image_decode_png(const struct blob *b, const char *name, bool alpha, struct
 
 static bool is_ascii(const char *text) {
   for (; *text != 0; text++)
-    if ((unsigned char)*text >= 0x80)
-      return false;
+    if ((unsigned char)*text >= 0x80) return false;
   return true;
 }
 
@@ -132,17 +120,14 @@ static void set_text(struct job *j, const struct png_text *text) {
 }
 
 static bool write_picture(struct job *j, const char *path, const struct image *im, const struct png_text *text, int n_text) {
-  if (setjmp(j->back) != 0)
-    return err_set(j->e, ERR_FAILED, "%s: cannot write the PNG: %s", path, j->message);
+  if (setjmp(j->back) != 0) return err_set(j->e, ERR_FAILED, "%s: cannot write the PNG: %s", path, j->message);
   j->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
   j->info = j->png != NULL ? png_create_info_struct(j->png) : NULL;
-  if (j->info == NULL || !point_rows(j, im))
-    return err_set(j->e, ERR_FIT, "%s: out of memory", path);
+  if (j->info == NULL || !point_rows(j, im)) return err_set(j->e, ERR_FIT, "%s: out of memory", path);
   png_set_write_fn(j->png, j, write_bytes, flush);
   png_set_IHDR(j->png, j->info, (png_uint_32)im->w, (png_uint_32)im->h, 8, im->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
                PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  for (int i = 0; i < n_text; i++)
-    set_text(j, &text[i]);
+  for (int i = 0; i < n_text; i++) set_text(j, &text[i]);
   png_write_info(j->png, j->info);
   png_write_image(j->png, j->row);
   png_write_end(j->png, j->info);
@@ -152,8 +137,7 @@ static bool write_picture(struct job *j, const char *path, const struct image *i
 bool image_write_png(const char *path, const struct image *im, const struct png_text *text, int n_text, struct err *e) {
   struct output o;
   struct job *j = calloc(1, sizeof *j);
-  if (j == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", path);
+  if (j == NULL) return err_set(e, ERR_FIT, "%s: out of memory", path);
   bool good = output_open(&o, path, e);
   if (good) {
     j->output = &o;
@@ -172,15 +156,12 @@ static size_t big_endian(const unsigned char *at) {
 
 /* Where the text of a tEXt or uncompressed iTXt chunk begins, n where it has none. data: the chunk behind its keyword and NUL. */
 static size_t text_start(const unsigned char *type, const unsigned char *data, size_t n) {
-  if (memcmp(type, "tEXt", 4) == 0)
-    return 0;
-  if (memcmp(type, "iTXt", 4) != 0 || n < 2 || data[0] != 0)
-    return n + 1;
+  if (memcmp(type, "tEXt", 4) == 0) return 0;
+  if (memcmp(type, "iTXt", 4) != 0 || n < 2 || data[0] != 0) return n + 1;
   size_t at = 2;
   for (int skip = 0; skip < 2; skip++) { /* language, translated keyword */
     const unsigned char *end = at < n ? memchr(data + at, 0, n - at) : NULL;
-    if (end == NULL)
-      return n + 1;
+    if (end == NULL) return n + 1;
     at = (size_t)(end - data) + 1;
   }
   return at;
@@ -191,12 +172,10 @@ static bool find_text(const struct blob *b, const char *key, char *out, size_t s
   for (size_t at = 8; at + 12 <= b->size;) {
     const unsigned char *type = b->data + at + 4, *data = type + 4;
     size_t n = big_endian(b->data + at);
-    if (n > b->size - at - 12)
-      break;
+    if (n > b->size - at - 12) break;
     if (n >= key_n && memcmp(data, key, key_n) == 0) {
       size_t left = n - key_n, start = text_start(type, data + key_n, left);
-      if (start <= left)
-        return snprintf(out, size, "%.*s", (int)(left - start), (const char *)data + key_n + start) >= 0;
+      if (start <= left) return snprintf(out, size, "%.*s", (int)(left - start), (const char *)data + key_n + start) >= 0;
     }
     at += 12 + n;
   }
@@ -205,8 +184,7 @@ static bool find_text(const struct blob *b, const char *key, char *out, size_t s
 
 bool image_png_text(const char *path, const char *key, char *out, size_t n) {
   struct blob b;
-  if (!blob_map(path, &b, NULL))
-    return false;
+  if (!blob_map(path, &b, NULL)) return false;
   bool found = b.size >= 8 && memcmp(b.data, "\x89PNG\r\n\x1a\n", 8) == 0 && find_text(&b, key, out, n);
   blob_close(&b);
   return found;

@@ -22,8 +22,7 @@ static double bilinear(double x) {
 static double bicubic(double x) {
   const double a = -0.5;
   x = fabs(x);
-  if (x < 1.0)
-    return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
   return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
 }
 
@@ -55,8 +54,7 @@ static bool kernel_new(struct kernel *k, int in, int out, enum image_filter f) {
     int low = (int)(center - support + 0.5), high = (int)(center + support + 0.5);
     low = low < 0 ? 0 : low;
     high = high > in ? in : high;
-    for (int x = low; x < high; x++)
-      sum += w[x - low] = filter((x - center + 0.5) * ss);
+    for (int x = low; x < high; x++) sum += w[x - low] = filter((x - center + 0.5) * ss);
     for (int x = low; x < high; x++)
       k->weight[(size_t)i * (size_t)k->size + (size_t)(x - low)] = to_fixed(sum != 0.0 ? w[x - low] / sum : w[x - low]);
     k->first[i] = low;
@@ -82,8 +80,7 @@ static void squeeze_columns(const struct image *in, int first, const struct kern
         const int *w = k->weight + (size_t)x * (size_t)k->size;
         const unsigned char *from = row + (size_t)k->first[x] * c + ch;
         int sum = 1 << (PRECISION_BITS - 1);
-        for (int i = 0; i < k->count[x]; i++)
-          sum += from[(size_t)i * c] * w[i];
+        for (int i = 0; i < k->count[x]; i++) sum += from[(size_t)i * c] * w[i];
         *to++ = clip(sum);
       }
   }
@@ -95,15 +92,12 @@ static void squeeze_rows(const struct image *in, int offset, const struct kernel
   for (int y = 0; y < out->h; y++) {
     const unsigned char *from = in->px + (size_t)(k->first[y] - offset) * n;
     unsigned char *to = out->px + (size_t)y * n;
-    for (size_t i = 0; i < n; i++)
-      sum[i] = 1 << (PRECISION_BITS - 1);
+    for (size_t i = 0; i < n; i++) sum[i] = 1 << (PRECISION_BITS - 1);
     for (int r = 0; r < k->count[y]; r++, from += n) {
       int w = k->weight[(size_t)y * (size_t)k->size + (size_t)r];
-      for (size_t i = 0; i < n; i++)
-        sum[i] += from[i] * w;
+      for (size_t i = 0; i < n; i++) sum[i] += from[i] * w;
     }
-    for (size_t i = 0; i < n; i++)
-      to[i] = clip(sum[i]);
+    for (size_t i = 0; i < n; i++) to[i] = clip(sum[i]);
   }
 }
 
@@ -112,12 +106,10 @@ static bool resample(const struct image *in, int w, int h, enum image_filter f, 
   struct image middle = {0};
   int *sum = NULL;
   bool good = kernel_new(&across, in->w, w, f) && kernel_new(&down, in->h, h, f);
-  if (!good)
-    goto done;
+  if (!good) goto done;
   int first = h != in->h ? down.first[0] : 0, end = h != in->h ? down.first[h - 1] + down.count[h - 1] : in->h;
   good = image_new(&middle, w, end - first, in->channels);
-  if (!good)
-    goto done;
+  if (!good) goto done;
   if (w != in->w)
     squeeze_columns(in, first, &across, &middle);
   else
@@ -129,8 +121,7 @@ static bool resample(const struct image *in, int w, int h, enum image_filter f, 
   }
   sum = malloc((size_t)w * (size_t)in->channels * sizeof *sum);
   good = sum != NULL && image_new(out, w, h, in->channels);
-  if (good)
-    squeeze_rows(&middle, first, &down, out, sum);
+  if (good) squeeze_rows(&middle, first, &down, out, sum);
 done:
   free(sum);
   image_release(&middle);
@@ -143,8 +134,7 @@ done:
 static bool nearest(const struct image *in, int w, int h, struct image *out) {
   double sx = (double)in->w / w, sy = (double)in->h / h, y = sy * 0.5;
   size_t c = (size_t)in->channels;
-  if (!image_new(out, w, h, in->channels))
-    return false;
+  if (!image_new(out, w, h, in->channels)) return false;
   unsigned char *to = out->px;
   for (int j = 0; j < h; j++, y += sy) {
     int row = (int)y < in->h ? (int)y : in->h - 1;
@@ -159,10 +149,8 @@ static bool nearest(const struct image *in, int w, int h, struct image *out) {
 
 bool image_resize(const struct image *in, int w, int h, enum image_filter f, struct image *out, struct err *e) {
   *out = (struct image){0};
-  if (w < 1 || h < 1)
-    return err_set(e, ERR_FAILED, "a picture cannot be resized to %d x %d", w, h);
-  if (f == FILTER_NEAREST ? nearest(in, w, h, out) : resample(in, w, h, f, out))
-    return true;
+  if (w < 1 || h < 1) return err_set(e, ERR_FAILED, "a picture cannot be resized to %d x %d", w, h);
+  if (f == FILTER_NEAREST ? nearest(in, w, h, out) : resample(in, w, h, f, out)) return true;
   image_release(out);
   return err_set(e, ERR_FIT, "out of memory for a picture of %d x %d", w, h);
 }

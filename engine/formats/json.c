@@ -13,8 +13,7 @@ struct json {
 
 static bool only_space(const char *at, const char *end) {
   for (; at < end; at++)
-    if (*at != ' ' && *at != '\t' && *at != '\n' && *at != '\r' && *at != 0)
-      return false;
+    if (*at != ' ' && *at != '\t' && *at != '\n' && *at != '\r' && *at != 0) return false;
   return true;
 }
 
@@ -40,16 +39,14 @@ fail:
 struct json *json_open(const struct source *s, const char *relative, struct err *e) {
   char name[5200];
   struct blob b;
-  if (!source_open(s, relative, &b, e))
-    return NULL;
+  if (!source_open(s, relative, &b, e)) return NULL;
   struct json *j = json_parse(b.data, b.size, source_name(s, relative, name, sizeof name), e);
   blob_close(&b);
   return j;
 }
 
 void json_close(struct json *root) {
-  if (root == NULL)
-    return;
+  if (root == NULL) return;
   cJSON_Delete(root->root);
   free(root->name);
   free(root);
@@ -70,8 +67,7 @@ static const cJSON *get(const struct json *j, const char *key) {
 }
 
 static bool node_int(const cJSON *v, int64_t min, int64_t max, int64_t *out) {
-  if (!cJSON_IsNumber(v) || floor(v->valuedouble) != v->valuedouble || fabs(v->valuedouble) > 0x1p53)
-    return false;
+  if (!cJSON_IsNumber(v) || floor(v->valuedouble) != v->valuedouble || fabs(v->valuedouble) > 0x1p53) return false;
   *out = (int64_t)v->valuedouble;
   return *out >= min && *out <= max;
 }
@@ -95,19 +91,16 @@ bool json_float(const struct json *j, const char *key, double fallback, double *
 
 bool json_bool(const struct json *j, const char *key, bool fallback, bool *out, struct err *e) {
   const cJSON *v = get(j, key);
-  if (v != NULL && !cJSON_IsBool(v))
-    return err_set(e, ERR_INPUT, "%s: \"%s\" must be true or false", j->name, key);
+  if (v != NULL && !cJSON_IsBool(v)) return err_set(e, ERR_INPUT, "%s: \"%s\" must be true or false", j->name, key);
   *out = v != NULL ? cJSON_IsTrue(v) : fallback;
   return true;
 }
 
 bool json_string(const struct json *j, const char *key, const char *fallback, char *out, size_t n, struct err *e) {
   const cJSON *v = get(j, key);
-  if (v != NULL && !cJSON_IsString(v))
-    return err_set(e, ERR_INPUT, "%s: \"%s\" must be a string", j->name, key);
+  if (v != NULL && !cJSON_IsString(v)) return err_set(e, ERR_INPUT, "%s: \"%s\" must be a string", j->name, key);
   const char *text = v != NULL ? v->valuestring : fallback != NULL ? fallback : "";
-  if (strlen(text) >= n)
-    return err_set(e, ERR_INPUT, "%s: \"%s\" is longer than %zu bytes", j->name, key, n - 1);
+  if (strlen(text) >= n) return err_set(e, ERR_INPUT, "%s: \"%s\" is longer than %zu bytes", j->name, key, n - 1);
   memcpy(out, text, strlen(text) + 1);
   return true;
 }
@@ -117,23 +110,18 @@ bool json_ints(const struct json *j, const char *key, int64_t min, int64_t max, 
   int count = 0;
   int64_t number = 0;
   *n_out = -1;
-  if (v == NULL)
-    return true;
+  if (v == NULL) return true;
   if (!cJSON_IsArray(v)) {
-    if (!node_int(v, min, max, &number))
-      goto wrong;
-    for (int i = 0; i < n; i++)
-      out[i] = number;
+    if (!node_int(v, min, max, &number)) goto wrong;
+    for (int i = 0; i < n; i++) out[i] = number;
     *n_out = 0;
     return true;
   }
   cJSON_ArrayForEach(item, v) {
-    if (count == n || !node_int(item, min, max, &out[count]))
-      goto wrong;
+    if (count == n || !node_int(item, min, max, &out[count])) goto wrong;
     count++;
   }
-  if (count == 0)
-    goto wrong;
+  if (count == 0) goto wrong;
   *n_out = count;
   return true;
 wrong:
@@ -145,10 +133,8 @@ bool json_strings(const struct json *j, const char *key, const char **out, int m
   const cJSON *v = get(j, key), *item;
   int count = 0;
   *n_out = -1;
-  if (v == NULL)
-    return true;
-  if (!cJSON_IsArray(v))
-    return err_set(e, ERR_INPUT, "%s: \"%s\" must be a list of strings", j->name, key);
+  if (v == NULL) return true;
+  if (!cJSON_IsArray(v)) return err_set(e, ERR_INPUT, "%s: \"%s\" must be a list of strings", j->name, key);
   cJSON_ArrayForEach(item, v) {
     if (count == max || !cJSON_IsString(item))
       return err_set(e, ERR_INPUT, "%s: \"%s\" must be a list of at most %d strings", j->name, key, max);

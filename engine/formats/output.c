@@ -15,8 +15,7 @@ static int open_fresh(struct output *o) {
     clock_gettime(CLOCK_REALTIME, &t);
     snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%ld-%lx%x", o->path, (long)getpid(), (unsigned long)t.tv_nsec, (unsigned)attempt);
     int fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0 || errno != EEXIST)
-      return fd;
+    if (fd >= 0 || errno != EEXIST) return fd;
   }
   return -1;
 }
@@ -24,15 +23,12 @@ static int open_fresh(struct output *o) {
 bool output_open(struct output *o, const char *path, struct err *e) {
   o->file = NULL;
   size_t n = strlen(path);
-  if (n >= sizeof o->path)
-    return err_set(e, ERR_FAILED, "%.200s...: the path is too long", path);
+  if (n >= sizeof o->path) return err_set(e, ERR_FAILED, "%.200s...: the path is too long", path);
   memcpy(o->path, path, n + 1);
   int fd = open_fresh(o);
-  if (fd < 0)
-    return err_set_errno(e, ERR_FAILED, "%s: cannot create the file", path);
+  if (fd < 0) return err_set_errno(e, ERR_FAILED, "%s: cannot create the file", path);
   o->file = fdopen(fd, "wb");
-  if (o->file != NULL)
-    return true;
+  if (o->file != NULL) return true;
   err_set_errno(e, ERR_FAILED, "%s: cannot create the file", path);
   close(fd);
   unlink(o->temporary);
@@ -40,8 +36,7 @@ bool output_open(struct output *o, const char *path, struct err *e) {
 }
 
 bool output_write(struct output *o, const void *data, size_t n, struct err *e) {
-  if (n == 0 || fwrite(data, 1, n, o->file) == n)
-    return true;
+  if (n == 0 || fwrite(data, 1, n, o->file) == n) return true;
   return err_set_errno(e, ERR_FAILED, "%s: cannot write", o->path);
 }
 
@@ -53,8 +48,7 @@ static void sync_directory(const char *path) {
   memcpy(dir, slash == NULL ? "." : path, n);
   dir[n] = 0;
   int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
-    return;
+  if (fd < 0) return;
   (void)fsync(fd);
   close(fd);
 }

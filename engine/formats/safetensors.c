@@ -30,36 +30,32 @@ struct type_row {
   signed char type; /* enum dtype, -1: not computed with */
 };
 static const struct type_row types[] = {
-  {"F32", 32, DT_F32}, {"F16", 16, DT_F16}, {"BF16", 16, DT_BF16}, {"I32", 32, DT_I32}, {"U8", 8, DT_U8}, {"F64", 64, -1},
-  {"I64", 64, -1},     {"I16", 16, -1},     {"I8", 8, -1},         {"U64", 64, -1},     {"U32", 32, -1},  {"U16", 16, -1},
-  {"BOOL", 8, -1},     {"C64", 64, -1},     {"F8_E5M2", 8, -1},    {"F8_E4M3", 8, -1},  {"F8_E8M0", 8, -1}, {"F4", 4, -1},
-  {"F6_E2M3", 6, -1},  {"F6_E3M2", 6, -1},
+    {"F32", 32, DT_F32}, {"F16", 16, DT_F16}, {"BF16", 16, DT_BF16}, {"I32", 32, DT_I32}, {"U8", 8, DT_U8},
+    {"F64", 64, -1},     {"I64", 64, -1},     {"I16", 16, -1},       {"I8", 8, -1},       {"U64", 64, -1},
+    {"U32", 32, -1},     {"U16", 16, -1},     {"BOOL", 8, -1},       {"C64", 64, -1},     {"F8_E5M2", 8, -1},
+    {"F8_E4M3", 8, -1},  {"F8_E8M0", 8, -1},  {"F4", 4, -1},         {"F6_E2M3", 6, -1},  {"F6_E3M2", 6, -1},
 };
 
 static const struct type_row *find_type(const char *text) {
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (strcmp(types[i].text, text) == 0)
-      return &types[i];
+    if (strcmp(types[i].text, text) == 0) return &types[i];
   return NULL;
 }
 
 /* A whole number that a double holds exactly and that is not negative. */
 static bool whole(const cJSON *v, int64_t *out) {
   double d = cJSON_IsNumber(v) ? v->valuedouble : -1;
-  if (!(d >= 0 && d <= 0x1p53) || floor(d) != d)
-    return false;
+  if (!(d >= 0 && d <= 0x1p53) || floor(d) != d) return false;
   *out = (int64_t)d;
   return true;
 }
 
 static bool read_shape(const cJSON *shape, struct st_tensor *t, int64_t *count) {
   const cJSON *item;
-  if (!cJSON_IsArray(shape))
-    return false;
+  if (!cJSON_IsArray(shape)) return false;
   *count = 1;
   cJSON_ArrayForEach(item, shape) {
-    if (t->rank == 8 || !whole(item, &t->dim[t->rank]) || __builtin_mul_overflow(*count, t->dim[t->rank], count))
-      return false;
+    if (t->rank == 8 || !whole(item, &t->dim[t->rank]) || __builtin_mul_overflow(*count, t->dim[t->rank], count)) return false;
     t->rank++;
   }
   return true;
@@ -68,8 +64,7 @@ static bool read_shape(const cJSON *shape, struct st_tensor *t, int64_t *count) 
 static bool read_type(const cJSON *entry, struct st_tensor *t, int *bits) {
   const cJSON *v = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
   const struct type_row *row = cJSON_IsString(v) ? find_type(v->valuestring) : NULL;
-  if (row == NULL)
-    return false;
+  if (row == NULL) return false;
   snprintf(t->dtype_text, sizeof t->dtype_text, "%s", row->text);
   t->known_type = row->type >= 0;
   t->type = row->type >= 0 ? (enum dtype)row->type : DT_U8;
@@ -83,16 +78,12 @@ static const char *read_entry(const cJSON *entry, const unsigned char *data, siz
   int bits = 0;
   const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
   t->name = entry->string;
-  if (!cJSON_IsObject(entry) || entry->string == NULL)
-    return "is not a tensor description";
-  if (!read_type(entry, t, &bits))
-    return "has an unknown dtype";
-  if (!read_shape(cJSON_GetObjectItemCaseSensitive(entry, "shape"), t, &count))
-    return "has a shape that is not a list of at most 8 sizes";
+  if (!cJSON_IsObject(entry) || entry->string == NULL) return "is not a tensor description";
+  if (!read_type(entry, t, &bits)) return "has an unknown dtype";
+  if (!read_shape(cJSON_GetObjectItemCaseSensitive(entry, "shape"), t, &count)) return "has a shape that is not a list of at most 8 sizes";
   if (cJSON_GetArraySize(offsets) != 2 || !whole(offsets->child, &begin) || !whole(offsets->child->next, &end) || end < begin)
     return "has damaged data_offsets";
-  if ((uint64_t)end > size)
-    return "ends beyond the end of the file (is the download complete?)";
+  if ((uint64_t)end > size) return "ends beyond the end of the file (is the download complete?)";
   if (__builtin_mul_overflow(count, bits, &bit_count) || bit_count % 8 != 0 || bit_count / 8 != end - begin)
     return "has data_offsets that do not match its dtype and shape";
   t->data = data + begin;
@@ -102,11 +93,9 @@ static const char *read_entry(const cJSON *entry, const unsigned char *data, siz
 
 static bool check_metadata(const struct st_file *f, const cJSON *meta, struct err *e) {
   const cJSON *item;
-  if (!cJSON_IsObject(meta))
-    return err_set(e, ERR_INPUT, "%s: __metadata__ is not an object", f->path);
+  if (!cJSON_IsObject(meta)) return err_set(e, ERR_INPUT, "%s: __metadata__ is not an object", f->path);
   cJSON_ArrayForEach(item, meta) {
-    if (!cJSON_IsString(item))
-      return err_set(e, ERR_INPUT, "%s: __metadata__ holds a value that is not text", f->path);
+    if (!cJSON_IsString(item)) return err_set(e, ERR_INPUT, "%s: __metadata__ holds a value that is not text", f->path);
   }
   return true;
 }
@@ -117,8 +106,7 @@ static int by_name(const void *a, const void *b) {
 
 static int by_data(const void *a, const void *b) {
   const struct st_tensor *x = a, *y = b;
-  if (x->data != y->data)
-    return x->data < y->data ? -1 : 1;
+  if (x->data != y->data) return x->data < y->data ? -1 : 1;
   return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
@@ -132,8 +120,7 @@ static bool check_layout(struct st_file *f, const unsigned char *data, size_t si
       return err_set(e, ERR_INPUT, "%s: tensor %s %s", f->path, t->name, t->data < at ? "overlaps another one" : "leaves a hole before it");
     at += t->bytes;
   }
-  if (at != data + size)
-    return err_set(e, ERR_INPUT, "%s: %zu bytes behind the last tensor", f->path, (size_t)(data + size - at));
+  if (at != data + size) return err_set(e, ERR_INPUT, "%s: %zu bytes behind the last tensor", f->path, (size_t)(data + size - at));
   qsort(f->tensor, (size_t)f->n, sizeof *f->tensor, by_name);
   for (int i = 1; i < f->n; i++)
     if (strcmp(f->tensor[i - 1].name, f->tensor[i].name) == 0)
@@ -144,20 +131,16 @@ static bool check_layout(struct st_file *f, const unsigned char *data, size_t si
 static bool read_entries(struct st_file *f, const unsigned char *data, size_t size, struct err *e) {
   const cJSON *root = json_node(f->header), *item;
   int metadata = 0;
-  if (!cJSON_IsObject(root))
-    return err_set(e, ERR_INPUT, "%s: the header is not a JSON object", f->path);
+  if (!cJSON_IsObject(root)) return err_set(e, ERR_INPUT, "%s: the header is not a JSON object", f->path);
   f->tensor = calloc((size_t)cJSON_GetArraySize(root) + 1, sizeof *f->tensor);
-  if (f->tensor == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", f->path);
+  if (f->tensor == NULL) return err_set(e, ERR_FIT, "%s: out of memory", f->path);
   cJSON_ArrayForEach(item, root) {
     if (strcmp(item->string, "__metadata__") == 0) {
-      if (metadata++ > 0 || !check_metadata(f, item, e))
-        return err_set(e, ERR_INPUT, "%s: __metadata__ stands there twice", f->path);
+      if (metadata++ > 0 || !check_metadata(f, item, e)) return err_set(e, ERR_INPUT, "%s: __metadata__ stands there twice", f->path);
       continue;
     }
     const char *wrong = read_entry(item, data, size, &f->tensor[f->n++]);
-    if (wrong != NULL)
-      return err_set(e, ERR_INPUT, "%s: tensor %s %s", f->path, item->string, wrong);
+    if (wrong != NULL) return err_set(e, ERR_INPUT, "%s: tensor %s %s", f->path, item->string, wrong);
   }
   return check_layout(f, data, size, e);
 }
@@ -165,10 +148,8 @@ static bool read_entries(struct st_file *f, const unsigned char *data, size_t si
 static bool read_header(struct st_file *f, struct err *e) {
   const unsigned char *d = f->blob.data;
   uint64_t n = 0;
-  if (f->blob.size < 8)
-    return err_set(e, ERR_INPUT, "%s: not a safetensors file: shorter than its header", f->path);
-  for (int i = 0; i < 8; i++)
-    n |= (uint64_t)d[i] << (8 * i);
+  if (f->blob.size < 8) return err_set(e, ERR_INPUT, "%s: not a safetensors file: shorter than its header", f->path);
+  for (int i = 0; i < 8; i++) n |= (uint64_t)d[i] << (8 * i);
   if (n > HEADER_MAX || n > f->blob.size - 8 || n < 2 || d[8] != '{')
     return err_set(e, ERR_INPUT, "%s: not a safetensors file, or truncated: its header length is %llu, the file has %zu bytes", f->path,
                    (unsigned long long)n, f->blob.size);
@@ -186,8 +167,7 @@ static struct st_file *open_blob(struct blob b, const char *path, struct err *e)
     return NULL;
   }
   f->blob = b;
-  if (read_header(f, e))
-    return f;
+  if (read_header(f, e)) return f;
   st_close(f);
   return NULL;
 }
@@ -195,8 +175,7 @@ static struct st_file *open_blob(struct blob b, const char *path, struct err *e)
 struct st_file *st_open(const struct source *s, const char *relative, struct err *e) {
   char name[5200];
   struct blob b;
-  if (!source_open(s, relative, &b, e))
-    return NULL;
+  if (!source_open(s, relative, &b, e)) return NULL;
   return open_blob(b, source_name(s, relative, name, sizeof name), e);
 }
 
@@ -206,8 +185,7 @@ struct st_file *st_open_path(const char *path, struct err *e) {
 }
 
 void st_close(struct st_file *f) {
-  if (f == NULL)
-    return;
+  if (f == NULL) return;
   json_close(f->header);
   blob_close(&f->blob);
   free(f->tensor);
@@ -237,11 +215,11 @@ const char *st_metadata(const struct st_file *f, const char *key) {
   return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, key));
 }
 
-#define CONVERT(type, expression)                                                                                                          \
-  for (int64_t i = 0; i < count; i++) {                                                                                                    \
-    type x;                                                                                                                                \
-    memcpy(&x, at + (size_t)i * sizeof x, sizeof x);                                                                                       \
-    out[i] = expression;                                                                                                                   \
+#define CONVERT(type, expression)                    \
+  for (int64_t i = 0; i < count; i++) {              \
+    type x;                                          \
+    memcpy(&x, at + (size_t)i * sizeof x, sizeof x); \
+    out[i] = expression;                             \
   }
 
 enum { BLOCK = 32 };
@@ -271,10 +249,8 @@ static void floats_of_halves(const unsigned char *at, int64_t count, float *out)
 
 bool st_floats(const struct st_tensor *t, int64_t first, int64_t count, float *out) {
   int64_t total = 1;
-  for (int i = 0; i < t->rank; i++)
-    total *= t->dim[i];
-  if (first < 0 || count < 0 || first > total || count > total - first)
-    return false;
+  for (int i = 0; i < t->rank; i++) total *= t->dim[i];
+  if (first < 0 || count < 0 || first > total || count > total - first) return false;
   const unsigned char *at = t->data + (total > 0 ? (size_t)first * (t->bytes / (size_t)total) : 0);
   if (strcmp(t->dtype_text, "F32") == 0)
     memcpy(out, at, (size_t)count * sizeof *out);
@@ -295,20 +271,17 @@ bool st_floats(const struct st_tensor *t, int64_t first, int64_t count, float *o
 
 static bool set_add(struct st_set *set, const struct source *s, const char *relative, struct err *e) {
   struct st_file **bigger = realloc(set->file, ((size_t)set->n + 1) * sizeof(struct st_file *));
-  if (bigger == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", relative);
+  if (bigger == NULL) return err_set(e, ERR_FIT, "%s: out of memory", relative);
   set->file = bigger;
   struct st_file *f = st_open(s, relative, e);
-  if (f == NULL)
-    return false;
+  if (f == NULL) return false;
   set->file[set->n++] = f;
   return true;
 }
 
 static const struct st_file *set_file_named(const struct st_set *set, const char *path) {
   for (int i = 0; i < set->n; i++)
-    if (strcmp(set->file[i]->path, path) == 0)
-      return set->file[i];
+    if (strcmp(set->file[i]->path, path) == 0) return set->file[i];
   return NULL;
 }
 
@@ -321,8 +294,7 @@ static bool add_shard(struct st_set *set, const struct source *s, const char *di
   if (snprintf(relative, sizeof relative, "%s%s%s", dir, dir[0] != 0 ? "/" : "", shard) >= (int)sizeof relative)
     return err_set(e, ERR_INPUT, "%s: the file name for %s is too long", index, row->string);
   source_name(s, relative, path, sizeof path);
-  if (set_file_named(set, path) == NULL && !set_add(set, s, relative, e))
-    return false;
+  if (set_file_named(set, path) == NULL && !set_add(set, s, relative, e)) return false;
   if (st_find(set_file_named(set, path), row->string) == NULL)
     return err_set(e, ERR_INPUT, "%s: %s lacks the tensor %s that the index places there", index, path, row->string);
   return true;
@@ -330,15 +302,13 @@ static bool add_shard(struct st_set *set, const struct source *s, const char *di
 
 static bool open_index(struct st_set *set, const struct source *s, const char *dir, const char *relative, struct err *e) {
   struct json *index = json_open(s, relative, e);
-  if (index == NULL)
-    return false;
+  if (index == NULL) return false;
   const cJSON *map = cJSON_GetObjectItemCaseSensitive(json_node(index), "weight_map"), *row;
   bool good = cJSON_IsObject(map) || err_set(e, ERR_INPUT, "%s: no weight_map", json_name(index));
   cJSON_ArrayForEach(row, map) {
     good = good && add_shard(set, s, dir, row, json_name(index), e);
   }
-  if (good && set->n == 0)
-    good = err_set(e, ERR_INPUT, "%s: its weight_map is empty", json_name(index));
+  if (good && set->n == 0) good = err_set(e, ERR_INPUT, "%s: its weight_map is empty", json_name(index));
   json_close(index);
   return good;
 }
@@ -349,8 +319,7 @@ static bool has_pickle(const struct source *s, const char *dir) {
   char relative[1024];
   for (int i = 0; i < 2; i++) {
     snprintf(relative, sizeof relative, "%.900s%s%s", dir, dir[0] != 0 ? "/" : "", name[i]);
-    if (source_has(s, relative))
-      return true;
+    if (source_has(s, relative)) return true;
   }
   return false;
 }
@@ -369,14 +338,10 @@ static bool set_fill(struct st_set *set, const struct source *s, const char *dir
   char relative[3][1024], stem[1024];
   if (snprintf(stem, sizeof stem, "%s%s%s", dir, dir[0] != 0 ? "/" : "", base) >= (int)sizeof stem - 32)
     return err_set(e, ERR_INPUT, "%.200s: the name is too long", dir);
-  for (int i = 0; i < 3; i++)
-    snprintf(relative[i], sizeof relative[i], "%.990s%s", stem, ending[i]);
-  if (source_has(s, relative[0]))
-    return set_add(set, s, relative[0], e);
-  if (source_has(s, relative[1]))
-    return open_index(set, s, dir, relative[1], e);
-  if (source_has(s, relative[2]))
-    return set_add(set, s, relative[2], e);
+  for (int i = 0; i < 3; i++) snprintf(relative[i], sizeof relative[i], "%.990s%s", stem, ending[i]);
+  if (source_has(s, relative[0])) return set_add(set, s, relative[0], e);
+  if (source_has(s, relative[1])) return open_index(set, s, dir, relative[1], e);
+  if (source_has(s, relative[2])) return set_add(set, s, relative[2], e);
   return missing(s, dir, stem, e);
 }
 
@@ -386,17 +351,14 @@ struct st_set *st_set_open(const struct source *s, const char *dir, const char *
     err_set(e, ERR_FIT, "%s: out of memory", dir);
     return NULL;
   }
-  if (set_fill(set, s, dir, base, e))
-    return set;
+  if (set_fill(set, s, dir, base, e)) return set;
   st_set_close(set);
   return NULL;
 }
 
 void st_set_close(struct st_set *s) {
-  if (s == NULL)
-    return;
-  for (int i = 0; i < s->n; i++)
-    st_close(s->file[i]);
+  if (s == NULL) return;
+  for (int i = 0; i < s->n; i++) st_close(s->file[i]);
   free(s->file);
   free(s);
 }
@@ -404,8 +366,7 @@ void st_set_close(struct st_set *s) {
 const struct st_tensor *st_set_find(const struct st_set *s, const char *name) {
   for (int i = 0; i < s->n; i++) {
     const struct st_tensor *t = st_find(s->file[i], name);
-    if (t != NULL)
-      return t;
+    if (t != NULL) return t;
   }
   return NULL;
 }

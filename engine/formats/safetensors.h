@@ -26,7 +26,7 @@ struct st_file *st_open_path(const char *path, struct err *e);
 void st_close(struct st_file *f);
 const char *st_path(const struct st_file *f); /* for messages */
 int st_count(const struct st_file *f);
-const struct st_tensor *st_at(const struct st_file *f, int i); /* in strcmp order of the names */
+const struct st_tensor *st_at(const struct st_file *f, int i);              /* in strcmp order of the names */
 const struct st_tensor *st_find(const struct st_file *f, const char *name); /* NULL when absent */
 const char *st_metadata(const struct st_file *f, const char *key);          /* NULL when absent */
 /* Converts count elements, starting at first, of an F32, F16, BF16 (or F64, I32, I64) tensor to float. */

@@ -20,8 +20,7 @@ static int by_name(const void *a, const void *b) {
 
 static int64_t count_of(const struct st_entry *t) {
   int64_t n = 1;
-  for (int i = 0; i < t->rank; i++)
-    n *= t->dim[i];
+  for (int i = 0; i < t->rank; i++) n *= t->dim[i];
   return n;
 }
 
@@ -42,8 +41,7 @@ static bool add_metadata(cJSON *root, const struct st_pair *meta, int n) {
   cJSON *m = cJSON_AddObjectToObject(root, "__metadata__");
   bool good = m != NULL && cJSON_AddStringToObject(m, "format", "pt") != NULL;
   for (int i = 0; i < n && good; i++)
-    if (strcmp(meta[i].key, "format") != 0)
-      good = cJSON_AddStringToObject(m, meta[i].key, meta[i].value) != NULL;
+    if (strcmp(meta[i].key, "format") != 0) good = cJSON_AddStringToObject(m, meta[i].key, meta[i].value) != NULL;
   return good;
 }
 
@@ -54,14 +52,11 @@ static bool add_number(cJSON *list, int64_t value) {
 
 static bool add_entry(cJSON *root, const struct st_entry *t, int64_t *offset) {
   cJSON *entry = cJSON_AddObjectToObject(root, t->name);
-  if (entry == NULL || cJSON_AddStringToObject(entry, "dtype", dtype_name(t->type)) == NULL)
-    return false;
+  if (entry == NULL || cJSON_AddStringToObject(entry, "dtype", dtype_name(t->type)) == NULL) return false;
   cJSON *shape = cJSON_AddArrayToObject(entry, "shape"), *offsets = cJSON_AddArrayToObject(entry, "data_offsets");
-  if (shape == NULL || offsets == NULL || !add_number(offsets, *offset))
-    return false;
+  if (shape == NULL || offsets == NULL || !add_number(offsets, *offset)) return false;
   for (int i = 0; i < t->rank; i++)
-    if (!add_number(shape, t->dim[i]))
-      return false;
+    if (!add_number(shape, t->dim[i])) return false;
   *offset += count_of(t) * (int64_t)dtype_size(t->type);
   return add_number(offsets, *offset);
 }
@@ -71,11 +66,9 @@ static char *make_header(const struct st_entry **t, int n, const struct st_pair 
   char *text = NULL;
   int64_t offset = 0;
   cJSON *root = cJSON_CreateObject();
-  if (root == NULL || !add_metadata(root, meta, n_meta))
-    goto done;
+  if (root == NULL || !add_metadata(root, meta, n_meta)) goto done;
   for (int i = 0; i < n; i++)
-    if (!add_entry(root, t[i], &offset))
-      goto done;
+    if (!add_entry(root, t[i], &offset)) goto done;
   text = cJSON_PrintUnformatted(root);
 done:
   cJSON_Delete(root);
@@ -85,14 +78,12 @@ done:
 static bool write_header(struct output *o, const char *text, struct err *e) {
   size_t n = strlen(text), padded = (n + 7) / 8 * 8;
   unsigned char length[8];
-  for (int i = 0; i < 8; i++)
-    length[i] = (unsigned char)((uint64_t)padded >> (8 * i));
+  for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)padded >> (8 * i));
   return output_write(o, length, sizeof length, e) && output_write(o, text, n, e) && output_write(o, "       ", padded - n, e);
 }
 
 static float load(const void *data, enum dtype type, int64_t i) {
-  if (type == DT_F32)
-    return ((const float *)data)[i];
+  if (type == DT_F32) return ((const float *)data)[i];
   return type == DT_BF16 ? bf16_to_f32(((const uint16_t *)data)[i]) : f16_to_f32(((const uint16_t *)data)[i]);
 }
 
@@ -107,20 +98,17 @@ static bool write_converted(struct output *o, const struct st_entry *t, void *bu
       else
         ((uint16_t *)buffer)[i] = t->type == DT_BF16 ? f32_to_bf16(x) : f32_to_f16(x);
     }
-    if (!output_write(o, buffer, (size_t)part * dtype_size(t->type), e))
-      return false;
+    if (!output_write(o, buffer, (size_t)part * dtype_size(t->type), e)) return false;
   }
   return true;
 }
 
 static bool write_all(struct output *o, const struct st_entry **t, int n, const char *header, void *buffer, struct err *e) {
-  if (!write_header(o, header, e))
-    return false;
+  if (!write_header(o, header, e)) return false;
   for (int i = 0; i < n; i++) {
     bool same = t[i]->type == t[i]->data_type;
     size_t bytes = (size_t)count_of(t[i]) * dtype_size(t[i]->type);
-    if (same ? !output_write(o, t[i]->data, bytes, e) : !write_converted(o, t[i], buffer, e))
-      return false;
+    if (same ? !output_write(o, t[i]->data, bytes, e) : !write_converted(o, t[i], buffer, e)) return false;
   }
   return true;
 }
@@ -131,18 +119,13 @@ bool st_write(const char *path, const struct st_entry *t, int n, const struct st
   struct output o;
   const struct st_entry **sorted = malloc(((size_t)n + 1) * sizeof *sorted);
   void *buffer = malloc(CHUNK * sizeof(float));
-  if (sorted == NULL || buffer == NULL)
-    goto memory;
-  for (int i = 0; i < n; i++)
-    sorted[i] = &t[i];
-  if (!check(path, sorted, n, e))
-    goto done;
+  if (sorted == NULL || buffer == NULL) goto memory;
+  for (int i = 0; i < n; i++) sorted[i] = &t[i];
+  if (!check(path, sorted, n, e)) goto done;
   qsort(sorted, (size_t)n, sizeof *sorted, by_size_then_name);
   header = make_header(sorted, n, meta, n_meta);
-  if (header == NULL)
-    goto memory;
-  if (output_open(&o, path, e))
-    good = output_close(&o, write_all(&o, sorted, n, header, buffer, e), e);
+  if (header == NULL) goto memory;
+  if (output_open(&o, path, e)) good = output_close(&o, write_all(&o, sorted, n, header, buffer, e), e);
   goto done;
 memory:
   err_set(e, ERR_FIT, "%s: out of memory", path);

@@ -15,8 +15,7 @@ enum { NAME_SIZE = 4096 + 1024 };
 static void set_root(struct source *s, const char *path) {
   snprintf(s->root, sizeof s->root, "%s", path);
   size_t n = strlen(s->root);
-  while (n > 1 && s->root[n - 1] == '/')
-    s->root[--n] = 0;
+  while (n > 1 && s->root[n - 1] == '/') s->root[--n] = 0;
 }
 
 void source_dir(struct source *s, const char *path) {
@@ -37,20 +36,17 @@ const char *source_name(const struct source *s, const char *relative, char *buf,
 
 static const struct embedded_file *find_embedded(const struct source *s, const char *name) {
   for (const struct embedded_file *f = s->embedded; f->path != NULL; f++)
-    if (strcmp(f->path, name) == 0)
-      return f;
+    if (strcmp(f->path, name) == 0) return f;
   return NULL;
 }
 
 bool source_open(const struct source *s, const char *relative, struct blob *out, struct err *e) {
   char name[NAME_SIZE];
   source_name(s, relative, name, sizeof name);
-  if (s->embedded == NULL)
-    return blob_map(name, out, e);
+  if (s->embedded == NULL) return blob_map(name, out, e);
   *out = (struct blob){0};
   const struct embedded_file *f = find_embedded(s, name);
-  if (f == NULL)
-    return err_set(e, ERR_INPUT, "%s: not among the files embedded in the program", name);
+  if (f == NULL) return err_set(e, ERR_INPUT, "%s: not among the files embedded in the program", name);
   *out = (struct blob){.data = f->data, .size = f->size};
   return true;
 }
@@ -59,16 +55,14 @@ bool source_has(const struct source *s, const char *relative) {
   char name[NAME_SIZE];
   struct stat st;
   source_name(s, relative, name, sizeof name);
-  if (s->embedded != NULL)
-    return find_embedded(s, name) != NULL;
+  if (s->embedded != NULL) return find_embedded(s, name) != NULL;
   return stat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* The name that follows directory in path when the file lies directly in it, else NULL. */
 static const char *directly_in(const char *path, const char *directory) {
   size_t n = strlen(directory);
-  if (n > 0 && (strncmp(path, directory, n) != 0 || path[n] != '/'))
-    return NULL;
+  if (n > 0 && (strncmp(path, directory, n) != 0 || path[n] != '/')) return NULL;
   const char *name = path + n + (n > 0);
   return strchr(name, '/') == NULL ? name : NULL;
 }
@@ -79,11 +73,9 @@ static const char *list_embedded(const struct source *s, const char *directory, 
     const char *next = NULL;
     for (const struct embedded_file *f = s->embedded; f->path != NULL; f++) {
       const char *name = directly_in(f->path, directory);
-      if (name != NULL && (last == NULL || strcmp(name, last) > 0) && (next == NULL || strcmp(name, next) < 0))
-        next = name;
+      if (name != NULL && (last == NULL || strcmp(name, last) > 0) && (next == NULL || strcmp(name, next) < 0)) next = name;
     }
-    if (next == NULL)
-      return NULL;
+    if (next == NULL) return NULL;
     last = next;
   }
   return last;
@@ -96,10 +88,8 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 static bool is_file(const char *directory, const struct dirent *d) {
   char path[NAME_SIZE + sizeof d->d_name];
   struct stat st;
-  if (d->d_type == DT_REG)
-    return true;
-  if (d->d_type != DT_LNK && d->d_type != DT_UNKNOWN)
-    return false;
+  if (d->d_type == DT_REG) return true;
+  if (d->d_type != DT_LNK && d->d_type != DT_UNKNOWN) return false;
   snprintf(path, sizeof path, "%s/%s", directory, d->d_name);
   return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
@@ -115,8 +105,7 @@ bool source_list(const struct source *s, const char *relative, int i, char *name
   int count = scandir(directory, &entry, NULL, by_name), seen = 0;
   bool found = false;
   for (int k = 0; k < count; k++) {
-    if (!found && is_file(directory, entry[k]) && seen++ == i)
-      found = snprintf(name, n, "%s", entry[k]->d_name) < (int)n;
+    if (!found && is_file(directory, entry[k]) && seen++ == i) found = snprintf(name, n, "%s", entry[k]->d_name) < (int)n;
     free(entry[k]);
   }
   free(entry);
@@ -125,15 +114,11 @@ bool source_list(const struct source *s, const char *relative, int i, char *name
 
 static bool map(int fd, const char *path, struct blob *out, struct err *e) {
   struct stat st;
-  if (fstat(fd, &st) != 0)
-    return err_set_errno(e, ERR_INPUT, "%s: cannot read", path);
-  if (!S_ISREG(st.st_mode))
-    return err_set(e, ERR_INPUT, "%s: is not a file%s", path, S_ISDIR(st.st_mode) ? " but a directory" : "");
-  if (st.st_size == 0)
-    return err_set(e, ERR_INPUT, "%s: the file is empty", path);
+  if (fstat(fd, &st) != 0) return err_set_errno(e, ERR_INPUT, "%s: cannot read", path);
+  if (!S_ISREG(st.st_mode)) return err_set(e, ERR_INPUT, "%s: is not a file%s", path, S_ISDIR(st.st_mode) ? " but a directory" : "");
+  if (st.st_size == 0) return err_set(e, ERR_INPUT, "%s: the file is empty", path);
   void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (data == MAP_FAILED)
-    return err_set_errno(e, ERR_INPUT, "%s: cannot map the file", path);
+  if (data == MAP_FAILED) return err_set_errno(e, ERR_INPUT, "%s: cannot map the file", path);
   *out = (struct blob){.data = data, .size = (size_t)st.st_size, .mapped = true};
   return true;
 }
@@ -141,16 +126,14 @@ static bool map(int fd, const char *path, struct blob *out, struct err *e) {
 bool blob_map(const char *path, struct blob *out, struct err *e) {
   *out = (struct blob){0};
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not make us wait */
-  if (fd < 0)
-    return err_set_errno(e, ERR_INPUT, "%s: cannot open", path);
+  if (fd < 0) return err_set_errno(e, ERR_INPUT, "%s: cannot open", path);
   bool good = map(fd, path, out, e);
   close(fd);
   return good;
 }
 
 void blob_close(struct blob *b) {
-  if (b->mapped)
-    munmap((void *)(uintptr_t)b->data, b->size);
+  if (b->mapped) munmap((void *)(uintptr_t)b->data, b->size);
   *b = (struct blob){0};
 }
 
@@ -158,11 +141,9 @@ bool make_dirs(const char *path, struct err *e) {
   char part[4096];
   size_t n = strlen(path);
   struct stat st;
-  if (n == 0 || n >= sizeof part)
-    return err_set(e, ERR_FAILED, "%.200s: not a usable directory name", path);
+  if (n == 0 || n >= sizeof part) return err_set(e, ERR_FAILED, "%.200s: not a usable directory name", path);
   for (size_t i = 1; i <= n; i++) {
-    if (path[i] != '/' && path[i] != 0)
-      continue;
+    if (path[i] != '/' && path[i] != 0) continue;
     memcpy(part, path, i);
     part[i] = 0;
     if (mkdir(part, 0777) != 0 && (stat(part, &st) != 0 || !S_ISDIR(st.st_mode)))

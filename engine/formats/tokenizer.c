@@ -46,8 +46,7 @@ struct loader {
 /* A string, or an object with "content" as AddedToken is written. A plain string stands for normalized false. */
 static bool read_named(const cJSON *v, struct named *out) {
   const char *text = cJSON_GetStringValue(cJSON_IsObject(v) ? cJSON_GetObjectItemCaseSensitive(v, "content") : v);
-  if (text == NULL || text[0] == 0 || strlen(text) >= sizeof out->text)
-    return false;
+  if (text == NULL || text[0] == 0 || strlen(text) >= sizeof out->text) return false;
   memcpy(out->text, text, strlen(text) + 1);
   out->normalized = cJSON_IsObject(v) && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(v, "normalized"));
   return true;
@@ -65,18 +64,15 @@ static bool read_roles(struct loader *l, const struct json *j, struct err *e) {
 static bool open_optional(const struct source *s, const char *dir, const char *file, struct json **out, struct err *e) {
   char path[1024];
   snprintf(path, sizeof path, "%s%s%s", dir, dir[0] != 0 ? "/" : "", file);
-  if (!source_has(s, path))
-    return true;
+  if (!source_has(s, path)) return true;
   *out = json_open(s, path, e);
   return *out != NULL;
 }
 
 static bool same_text(const struct glyphs *a, const struct glyphs *b) {
-  if (a->n != b->n)
-    return false;
+  if (a->n != b->n) return false;
   for (int i = 0; i < a->n; i++)
-    if (a->g[i].c != b->g[i].c)
-      return false;
+    if (a->g[i].c != b->g[i].c) return false;
   return true;
 }
 
@@ -85,11 +81,9 @@ static bool put_special(struct tokenizer *t, const struct named *named, int32_t 
   struct glyphs raw = {0}, text = {0};
   struct special *s = NULL;
   bool good = glyphs_decode(&raw, named->text);
-  if (good && named->normalized)
-    good = glyphs_normalise(&text, raw.g, raw.n);
+  if (good && named->normalized) good = glyphs_normalise(&text, raw.g, raw.n);
   for (int i = 0; i < t->n_special; i++)
-    if (t->special[i].id == id)
-      s = &t->special[i];
+    if (t->special[i].id == id) s = &t->special[i];
   if (good && s == NULL) {
     struct special *bigger = realloc(t->special, ((size_t)t->n_special + 1) * sizeof *bigger);
     good = bigger != NULL;
@@ -117,8 +111,7 @@ static int32_t id_of(const struct loader *l, const char *text) {
   struct glyphs raw = {0};
   if (id < 0 && glyphs_decode(&raw, text))
     for (int i = 0; i < l->t->n_special; i++)
-      if (same_text(&l->t->special[i].text, &raw))
-        id = l->t->special[i].id;
+      if (same_text(&l->t->special[i].text, &raw)) id = l->t->special[i].id;
   glyphs_release(&raw);
   return id;
 }
@@ -127,20 +120,17 @@ static int32_t id_of(const struct loader *l, const char *text) {
    network was trained with, so a pad token that is nothing else is no special one. */
 static bool only_pads(const struct loader *l, const char *text) {
   for (int r = 0; r < ROLE_PAD; r++)
-    if (strcmp(l->named[r].text, text) == 0)
-      return false;
+    if (strcmp(l->named[r].text, text) == 0) return false;
   return strcmp(l->named[ROLE_PAD].text, text) == 0;
 }
 
 static bool add_listed(struct loader *l, const cJSON *item, const cJSON *id, double number, struct err *e) {
   struct named named;
   const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "content"));
-  if (id != NULL)
-    number = cJSON_IsNumber(id) ? id->valuedouble : -1;
+  if (id != NULL) number = cJSON_IsNumber(id) ? id->valuedouble : -1;
   if (text == NULL || !(number >= 0 && number < 1 << 24) || !read_named(item, &named))
     return err_set(e, ERR_INPUT, "%s: damaged list of added tokens", vocab_name(l->vocab));
-  if (only_pads(l, named.text) || put_special(l->t, &named, (int32_t)number))
-    return true;
+  if (only_pads(l, named.text) || put_special(l->t, &named, (int32_t)number)) return true;
   return err_set(e, ERR_FIT, "%s: out of memory", vocab_name(l->vocab));
 }
 
@@ -150,12 +140,10 @@ static bool add_lists(struct loader *l, struct err *e) {
   const struct json *document = vocab_document(l->vocab);
   const cJSON *list = document != NULL ? cJSON_GetObjectItemCaseSensitive(json_node(document), "added_tokens") : NULL, *item;
   cJSON_ArrayForEach(item, list) {
-    if (!add_listed(l, item, cJSON_GetObjectItemCaseSensitive(item, "id"), -1, e))
-      return false;
+    if (!add_listed(l, item, cJSON_GetObjectItemCaseSensitive(item, "id"), -1, e)) return false;
   }
   cJSON_ArrayForEach(item, decoder) {
-    if (!add_listed(l, item, NULL, item->string != NULL ? strtod(item->string, NULL) : -1, e))
-      return false;
+    if (!add_listed(l, item, NULL, item->string != NULL ? strtod(item->string, NULL) : -1, e)) return false;
   }
   return true;
 }
@@ -168,10 +156,8 @@ static bool add_named(struct loader *l, struct err *e) {
     const struct named *named = &l->named[r];
     bool known = false;
     t->role[r] = id_of(l, named->text);
-    if (t->role[r] < 0)
-      return err_set(e, ERR_INPUT, "%s: lacks the token %s, the %s", vocab_name(l->vocab), named->text, role_key[r]);
-    for (int i = 0; i < listed; i++)
-      known = known || t->special[i].id == t->role[r];
+    if (t->role[r] < 0) return err_set(e, ERR_INPUT, "%s: lacks the token %s, the %s", vocab_name(l->vocab), named->text, role_key[r]);
+    for (int i = 0; i < listed; i++) known = known || t->special[i].id == t->role[r];
     if (!known && !only_pads(l, named->text) && !put_special(t, named, t->role[r]))
       return err_set(e, ERR_FIT, "%s: out of memory", vocab_name(l->vocab));
   }
@@ -180,16 +166,13 @@ static bool add_named(struct loader *l, struct err *e) {
 
 static bool fill(struct loader *l, const struct source *s, const char *dir, struct err *e) {
   static const char *const fallback[ROLES] = {"<|startoftext|>", "<|endoftext|>", "<|endoftext|>", "<|endoftext|>"};
-  for (int r = 0; r < ROLES; r++)
-    snprintf(l->named[r].text, sizeof l->named[r].text, "%s", fallback[r]);
+  for (int r = 0; r < ROLES; r++) snprintf(l->named[r].text, sizeof l->named[r].text, "%s", fallback[r]);
   if (!open_optional(s, dir, "tokenizer_config.json", &l->config, e) || !open_optional(s, dir, "special_tokens_map.json", &l->map, e))
     return false;
   bool listed = l->config != NULL && json_has(l->config, "added_tokens_decoder");
-  if (!read_roles(l, l->config, e) || (!listed && !read_roles(l, l->map, e)))
-    return false;
+  if (!read_roles(l, l->config, e) || (!listed && !read_roles(l, l->map, e))) return false;
   l->t->size = vocab_size(l->vocab);
-  if (!add_lists(l, e) || !add_named(l, e))
-    return false;
+  if (!add_lists(l, e) || !add_named(l, e)) return false;
   l->t->bpe = bpe_new(l->vocab, l->t->role[ROLE_UNKNOWN], e);
   return l->t->bpe != NULL;
 }
@@ -198,8 +181,7 @@ struct tokenizer *tokenizer_open(const struct source *s, const char *dir, struct
   struct loader l = {0};
   bool good = false;
   struct vocab *v = vocab_open(s, dir, e);
-  if (v == NULL)
-    return NULL;
+  if (v == NULL) return NULL;
   l.vocab = v;
   l.t = calloc(1, sizeof *l.t);
   if (l.t != NULL)
@@ -209,17 +191,14 @@ struct tokenizer *tokenizer_open(const struct source *s, const char *dir, struct
   vocab_close(v);
   json_close(l.config);
   json_close(l.map);
-  if (good)
-    return l.t;
+  if (good) return l.t;
   tokenizer_close(l.t);
   return NULL;
 }
 
 void tokenizer_close(struct tokenizer *t) {
-  if (t == NULL)
-    return;
-  for (int i = 0; i < t->n_special; i++)
-    glyphs_release(&t->special[i].text);
+  if (t == NULL) return;
+  for (int i = 0; i < t->n_special; i++) glyphs_release(&t->special[i].text);
   free(t->special);
   bpe_delete(t->bpe);
   free(t);
@@ -233,8 +212,8 @@ int tokenizer_vocabulary(const struct tokenizer *t) {
 struct job {
   const struct tokenizer *t;
   int32_t *out;
-  int max, n;  /* n: tokens so far, may exceed max */
-  int cut;     /* where token number max begins in the text */
+  int max, n; /* n: tokens so far, may exceed max */
+  int cut;    /* where token number max begins in the text */
   struct pieces word;
 };
 
@@ -247,18 +226,15 @@ static void emit(struct job *j, int32_t id, int at) {
 }
 
 static bool encode_word(struct job *j, const struct glyph *g, int n) {
-  if (!bpe_word(j->t->bpe, g, n, &j->word))
-    return false;
-  for (int i = 0; i < j->word.n; i++)
-    emit(j, j->word.item[i].id, j->word.item[i].at);
+  if (!bpe_word(j->t->bpe, g, n, &j->word)) return false;
+  for (int i = 0; i < j->word.n; i++) emit(j, j->word.item[i].id, j->word.item[i].at);
   return true;
 }
 
 static bool starts(const struct glyph *g, int n, const char *ascii) {
   int i = 0;
   for (; ascii[i] != 0; i++)
-    if (i >= n || g[i].c != (unsigned char)ascii[i])
-      return false;
+    if (i >= n || g[i].c != (unsigned char)ascii[i]) return false;
   return true;
 }
 
@@ -266,8 +242,7 @@ static bool starts(const struct glyph *g, int n, const char *ascii) {
 static int literal(const struct glyph *g, int n, bool *marker) {
   static const char *const text[] = {"<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
   *marker = false;
-  if (g[0].c != '<' && g[0].c != '\'')
-    return 0;
+  if (g[0].c != '<' && g[0].c != '\'') return 0;
   for (size_t i = 0; i < sizeof text / sizeof *text; i++)
     if (starts(g, n, text[i])) {
       *marker = i < 2;
@@ -288,11 +263,9 @@ static bool encode_words(struct job *j, const struct glyph *g, int n) {
     }
     if (end == i) {
       end++;
-      while (end < n && (kind == GLYPH_LETTER || kind == GLYPH_OTHER) && glyph_kind(g[end].c) == kind)
-        end++;
+      while (end < n && (kind == GLYPH_LETTER || kind == GLYPH_OTHER) && glyph_kind(g[end].c) == kind) end++;
     }
-    if (kind != GLYPH_SPACE)
-      good = encode_word(j, g + i, end - i);
+    if (kind != GLYPH_SPACE) good = encode_word(j, g + i, end - i);
   }
   return good;
 }
@@ -303,10 +276,8 @@ static const struct special *special_at(const struct tokenizer *t, bool normaliz
   for (int k = 0; k < t->n_special; k++) {
     const struct special *s = &t->special[k];
     int i = 0;
-    if (s->normalized != normalized || s->text.n == 0 || s->text.n > n || (best != NULL && s->text.n <= best->text.n))
-      continue;
-    while (i < s->text.n && s->text.g[i].c == g[i].c)
-      i++;
+    if (s->normalized != normalized || s->text.n == 0 || s->text.n > n || (best != NULL && s->text.n <= best->text.n)) continue;
+    while (i < s->text.n && s->text.g[i].c == g[i].c) i++;
     best = i == s->text.n ? s : best;
   }
   return best;
@@ -323,8 +294,7 @@ static bool split(struct job *j, bool normalized, const struct glyph *g, int n, 
       i++;
       continue;
     }
-    if (i > from && !part(j, g + from, i - from))
-      return false;
+    if (i > from && !part(j, g + from, i - from)) return false;
     emit(j, s->id, g[i].at);
     i += s->text.n;
     from = i;
@@ -354,14 +324,11 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, int32_t *out, 
 
 int tokenizer_prompt(const struct tokenizer *t, const char *text, int32_t *out, int length, int *cut) {
   struct job j = {.t = t, .out = out + 1, .max = length - 2};
-  if (length < 2 || !encode(&j, text))
-    return -1;
+  if (length < 2 || !encode(&j, text)) return -1;
   int kept = j.n < j.max ? j.n : j.max;
   out[0] = t->role[ROLE_START];
   out[kept + 1] = t->role[ROLE_END];
-  for (int i = kept + 2; i < length; i++)
-    out[i] = t->role[ROLE_PAD];
-  if (cut != NULL && j.n > kept)
-    *cut = j.cut;
+  for (int i = kept + 2; i < length; i++) out[i] = t->role[ROLE_PAD];
+  if (cut != NULL && j.n > kept) *cut = j.cut;
   return j.n - kept;
 }

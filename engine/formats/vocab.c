@@ -30,15 +30,13 @@ struct vocab {
 
 static uint32_t hash(const char *token) {
   uint32_t h = 2166136261u;
-  for (; *token != 0; token++)
-    h = (h ^ (unsigned char)*token) * 16777619u;
+  for (; *token != 0; token++) h = (h ^ (unsigned char)*token) * 16777619u;
   return h;
 }
 
 static struct slot *find(const struct vocab *v, const char *token) {
   uint32_t i = hash(token) & v->mask;
-  while (v->slot[i].token != NULL && strcmp(v->slot[i].token, token) != 0)
-    i = (i + 1) & v->mask;
+  while (v->slot[i].token != NULL && strcmp(v->slot[i].token, token) != 0) i = (i + 1) & v->mask;
   return &v->slot[i];
 }
 
@@ -50,12 +48,10 @@ int32_t vocab_id(const struct vocab *v, const char *token) {
 static bool read_tokens(struct vocab *v, const cJSON *tokens, struct err *e) {
   const cJSON *item;
   uint32_t slots = 1024;
-  while (cJSON_IsObject(tokens) && slots < (uint32_t)cJSON_GetArraySize(tokens) * 2u)
-    slots *= 2;
+  while (cJSON_IsObject(tokens) && slots < (uint32_t)cJSON_GetArraySize(tokens) * 2u) slots *= 2;
   v->slot = calloc(slots, sizeof *v->slot);
   v->mask = slots - 1;
-  if (v->slot == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", json_name(v->document));
+  if (v->slot == NULL) return err_set(e, ERR_FIT, "%s: out of memory", json_name(v->document));
   if (!cJSON_IsObject(tokens) || tokens->child == NULL)
     return err_set(e, ERR_INPUT, "%s: holds no vocabulary (an object of tokens and ids)", json_name(v->document));
   cJSON_ArrayForEach(item, tokens) {
@@ -73,8 +69,7 @@ static bool read_tokens(struct vocab *v, const cJSON *tokens, struct err *e) {
 static bool split_merge(const char *text, size_t n, struct merge *m) {
   const char *space = memchr(text, ' ', n);
   size_t left = space != NULL ? (size_t)(space - text) : 0, right = n - left - 1;
-  if (left == 0 || right == 0 || n >= TOKEN_MAX || memchr(space + 1, ' ', right) != NULL)
-    return false;
+  if (left == 0 || right == 0 || n >= TOKEN_MAX || memchr(space + 1, ' ', right) != NULL) return false;
   *m = (struct merge){text, space + 1, (int)left, (int)right};
   return true;
 }
@@ -82,11 +77,9 @@ static bool split_merge(const char *text, size_t n, struct merge *m) {
 static bool merges_from_text(struct vocab *v, const char *name, struct err *e) {
   const char *at = (const char *)v->text.data, *end = at + v->text.size;
   size_t lines = 1;
-  for (const char *p = at; p < end; p++)
-    lines += *p == '\n';
+  for (const char *p = at; p < end; p++) lines += *p == '\n';
   v->merge = calloc(lines, sizeof *v->merge);
-  if (v->merge == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (v->merge == NULL) return err_set(e, ERR_FIT, "%s: out of memory", name);
   for (int line = 1; at < end; line++) {
     const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline != NULL ? newline : end;
     size_t n = (size_t)(stop - at);
@@ -101,13 +94,10 @@ static bool merges_from_text(struct vocab *v, const char *name, struct err *e) {
 
 /* Current Python writes pairs, older ones "left right". */
 static bool json_merge(const cJSON *item, struct merge *m) {
-  if (cJSON_IsString(item))
-    return split_merge(item->valuestring, strlen(item->valuestring), m);
-  if (cJSON_GetArraySize(item) != 2 || !cJSON_IsString(item->child) || !cJSON_IsString(item->child->next))
-    return false;
+  if (cJSON_IsString(item)) return split_merge(item->valuestring, strlen(item->valuestring), m);
+  if (cJSON_GetArraySize(item) != 2 || !cJSON_IsString(item->child) || !cJSON_IsString(item->child->next)) return false;
   const char *left = item->child->valuestring, *right = item->child->next->valuestring;
-  if (strlen(left) + strlen(right) >= TOKEN_MAX)
-    return false;
+  if (strlen(left) + strlen(right) >= TOKEN_MAX) return false;
   *m = (struct merge){left, right, (int)strlen(left), (int)strlen(right)};
   return true;
 }
@@ -115,10 +105,8 @@ static bool json_merge(const cJSON *item, struct merge *m) {
 static bool merges_from_json(struct vocab *v, const cJSON *list, struct err *e) {
   const cJSON *item;
   v->merge = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *v->merge);
-  if (v->merge == NULL)
-    return err_set(e, ERR_FIT, "%s: out of memory", json_name(v->document));
-  if (!cJSON_IsArray(list))
-    return err_set(e, ERR_INPUT, "%s: no list of merges", json_name(v->document));
+  if (v->merge == NULL) return err_set(e, ERR_FIT, "%s: out of memory", json_name(v->document));
+  if (!cJSON_IsArray(list)) return err_set(e, ERR_INPUT, "%s: no list of merges", json_name(v->document));
   cJSON_ArrayForEach(item, list) {
     if (!json_merge(item, &v->merge[v->n_merges++]))
       return err_set(e, ERR_INPUT, "%s: merge %d is not two tokens", json_name(v->document), v->n_merges);
@@ -135,8 +123,7 @@ static bool fill(struct vocab *v, const struct source *s, const char *dir, struc
   char file[1024], name[5200];
   v->whole = !source_has(s, join(file, sizeof file, dir, "vocab.json")) && source_has(s, join(file, sizeof file, dir, "tokenizer.json"));
   v->document = json_open(s, join(file, sizeof file, dir, v->whole ? "tokenizer.json" : "vocab.json"), e);
-  if (v->document == NULL)
-    return false;
+  if (v->document == NULL) return false;
   if (v->whole) {
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(json_node(v->document), "model");
     return read_tokens(v, cJSON_GetObjectItemCaseSensitive(model, "vocab"), e) &&
@@ -153,15 +140,13 @@ struct vocab *vocab_open(const struct source *s, const char *dir, struct err *e)
     err_set(e, ERR_FIT, "%s: out of memory", dir);
     return NULL;
   }
-  if (fill(v, s, dir, e))
-    return v;
+  if (fill(v, s, dir, e)) return v;
   vocab_close(v);
   return NULL;
 }
 
 void vocab_close(struct vocab *v) {
-  if (v == NULL)
-    return;
+  if (v == NULL) return;
   json_close(v->document);
   blob_close(&v->text);
   free(v->slot);
@@ -194,7 +179,6 @@ bool vocab_merge(const struct vocab *v, int i, int32_t *left, int32_t *right, in
   *left = vocab_id(v, a);
   *right = vocab_id(v, b);
   *joined = vocab_id(v, both);
-  if (*left >= 0 && *right >= 0 && *joined >= 0)
-    return true;
+  if (*left >= 0 && *right >= 0 && *joined >= 0) return true;
   return err_set(e, ERR_INPUT, "%s: the merge of \"%.60s\" and \"%.60s\" uses a token that is not in the vocabulary", vocab_name(v), a, b);
 }

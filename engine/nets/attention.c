@@ -3,28 +3,25 @@
 
 #include "nets/transformer.h"
 
-bool attention_init(struct attention *a, struct param_set *s, const char *const path[4], int64_t channels, int64_t context, int heads, bool bias)
-{
+bool attention_init(struct attention *a, struct param_set *s, const char *const path[4], int64_t channels, int64_t context, int heads,
+                    bool bias) {
   a->heads = heads;
   return linear_init(&a->q, s, path[0], channels, channels, bias) && linear_init(&a->k, s, path[1], context, channels, bias) &&
          linear_init(&a->v, s, path[2], context, channels, bias) && linear_init(&a->out, s, path[3], channels, channels, true);
 }
 
-static struct attention_shape shape_of(const struct attention *a, bool causal)
-{
-  return (struct attention_shape){ .heads = a->heads, .scale = 1.0f / sqrtf((float)(a->q.out / a->heads)), .causal = causal };
+static struct attention_shape shape_of(const struct attention *a, bool causal) {
+  return (struct attention_shape){.heads = a->heads, .scale = 1.0f / sqrtf((float)(a->q.out / a->heads)), .causal = causal};
 }
 
-void attention_qkv(struct ctx *c, struct attention *a, const struct tensor *x, const struct tensor *context, struct attention_tape *t)
-{
+void attention_qkv(struct ctx *c, struct attention *a, const struct tensor *x, const struct tensor *context, struct attention_tape *t) {
   if (!context) context = x;
   t->q = linear_forward(c, &a->q, x);
   t->k = linear_forward(c, &a->k, context);
   t->v = linear_forward(c, &a->v, context);
 }
 
-struct tensor attention_mix(struct ctx *c, struct attention *a, struct attention_tape *t, bool causal)
-{
+struct tensor attention_mix(struct ctx *c, struct attention *a, struct attention_tape *t, bool causal) {
   struct attention_shape s = shape_of(a, causal);
   t->o = ctx_like(c, &t->q);
   t->lse = ctx_new_3d(c, DT_F32, t->q.dim[0], a->heads, t->q.dim[1]);
@@ -36,20 +33,19 @@ struct grads {
   struct tensor q, k, v;
 };
 
-static struct grads mix_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *dy, bool causal)
-{
+static struct grads mix_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *dy, bool causal) {
   struct attention_shape s = shape_of(a, causal);
   struct tensor d_o = ctx_like(c, &t->o);
   linear_backward(c, &a->out, &t->o, dy, &d_o, 0);
-  struct grads g = { ctx_like(c, &t->q), ctx_like(c, &t->k), ctx_like(c, &t->v) };
+  struct grads g = {ctx_like(c, &t->q), ctx_like(c, &t->k), ctx_like(c, &t->v)};
   if (!c->failed) c->b->op->attention_bwd(c->b, &g.q, &g.k, &g.v, &d_o, &t->o, &t->lse, &t->q, &t->k, &t->v, &s);
   ctx_free(c, &d_o);
   return g;
 }
 
-static void context_backward(struct ctx *c, struct attention *a, const struct tensor *context, const struct grads *g, struct tensor *dcontext)
-{
-  struct tensor d = { 0 };
+static void context_backward(struct ctx *c, struct attention *a, const struct tensor *context, const struct grads *g,
+                             struct tensor *dcontext) {
+  struct tensor d = {0};
   if (dcontext) d = ctx_like(c, context);
   linear_backward(c, &a->k, context, &g->k, dcontext ? &d : NULL, 0);
   linear_backward(c, &a->v, context, &g->v, dcontext ? &d : NULL, 1);
@@ -57,9 +53,9 @@ static void context_backward(struct ctx *c, struct attention *a, const struct te
   ctx_free(c, &d);
 }
 
-struct tensor attention_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *x, const struct tensor *context,
-                                 const struct tensor *dy, const struct tensor *dq_extra, struct tensor *dcontext, bool causal)
-{
+struct tensor attention_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *x,
+                                 const struct tensor *context, const struct tensor *dy, const struct tensor *dq_extra,
+                                 struct tensor *dcontext, bool causal) {
   struct grads g = mix_backward(c, a, t, dy, causal);
   if (dq_extra) add_to(c, &g.q, dq_extra);
   struct tensor dx = ctx_like(c, x);
@@ -77,8 +73,7 @@ struct tensor attention_backward(struct ctx *c, struct attention *a, struct atte
   return dx;
 }
 
-void attention_tape_drop(struct ctx *c, struct attention_tape *t)
-{
+void attention_tape_drop(struct ctx *c, struct attention_tape *t) {
   ctx_free(c, &t->q);
   ctx_free(c, &t->k);
   ctx_free(c, &t->v);

@@ -2,60 +2,63 @@
 
 #include <stdio.h>
 
-const char *path_join(char out[PATH_SIZE], const char *path, const char *leaf)
-{
+const char *path_join(char out[PATH_SIZE], const char *path, const char *leaf) {
   snprintf(out, PATH_SIZE, "%s.%s", path, leaf);
   return out;
 }
 
-bool linear_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out, bool bias)
-{
-  *l = (struct linear){ .in = in, .out = out };
-  l->w = param_add(s, 2, (int64_t[]){ out, in }, "%s.weight", path);
-  if (bias) l->b = param_add(s, 1, (int64_t[]){ out }, "%s.bias", path);
+bool linear_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out, bool bias) {
+  *l = (struct linear){.in = in, .out = out};
+  l->w = param_add(s, 2, (int64_t[]){out, in}, "%s.weight", path);
+  if (bias) l->b = param_add(s, 1, (int64_t[]){out}, "%s.bias", path);
   return l->w && (l->b || !bias);
 }
 
-bool pointwise_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out)
-{
-  *l = (struct linear){ .in = in, .out = out };
-  l->w = param_add(s, 4, (int64_t[]){ out, in, 1, 1 }, "%s.weight", path);
-  l->b = param_add(s, 1, (int64_t[]){ out }, "%s.bias", path);
+bool pointwise_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out) {
+  *l = (struct linear){.in = in, .out = out};
+  l->w = param_add(s, 4, (int64_t[]){out, in, 1, 1}, "%s.weight", path);
+  l->b = param_add(s, 1, (int64_t[]){out}, "%s.bias", path);
   return l->w && l->b;
 }
 
-bool conv_init(struct conv *l, struct param_set *s, const char *path, int64_t in, int64_t out, int kernel, int stride, int pad)
-{
-  *l = (struct conv){ .in = in, .out = out, .s = { kernel, kernel, stride, pad, pad, pad, pad } };
-  l->w = param_add(s, 4, (int64_t[]){ out, in, kernel, kernel }, "%s.weight", path);
-  l->b = param_add(s, 1, (int64_t[]){ out }, "%s.bias", path);
+bool conv_init(struct conv *l, struct param_set *s, const char *path, int64_t in, int64_t out, int kernel, int stride, int pad) {
+  *l = (struct conv){.in = in, .out = out, .s = {kernel, kernel, stride, pad, pad, pad, pad}};
+  l->w = param_add(s, 4, (int64_t[]){out, in, kernel, kernel}, "%s.weight", path);
+  l->b = param_add(s, 1, (int64_t[]){out}, "%s.bias", path);
   return l->w && l->b;
 }
 
-bool norm_init(struct norm *l, struct param_set *s, const char *path, int64_t channels, int groups, float eps)
-{
-  *l = (struct norm){ .eps = eps, .groups = groups };
+bool norm_init(struct norm *l, struct param_set *s, const char *path, int64_t channels, int groups, float eps) {
+  *l = (struct norm){.eps = eps, .groups = groups};
   l->g = param_add(s, 1, &channels, "%s.weight", path);
   l->b = param_add(s, 1, &channels, "%s.bias", path);
   return l->g && l->b;
 }
 
-bool linear_adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path)
-{
+bool linear_adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path) {
   if (!lora_spec_matches(spec, path)) return true;
   return lora_add(set, path, l->in, l->out, spec->rank, spec->alpha, &l->lora);
 }
 
-static bool wants(const struct param *p) { return p && !p->frozen; }
+static bool wants(const struct param *p) {
+  return p && !p->frozen;
+}
 
-bool linear_trained(const struct linear *l) { return wants(l->w) || wants(l->b) || wants(l->lora.a) || wants(l->lora.b); }
-bool conv_trained(const struct conv *l) { return wants(l->w) || wants(l->b); }
-bool norm_trained(const struct norm *l) { return wants(l->g) || wants(l->b); }
+bool linear_trained(const struct linear *l) {
+  return wants(l->w) || wants(l->b) || wants(l->lora.a) || wants(l->lora.b);
+}
+bool conv_trained(const struct conv *l) {
+  return wants(l->w) || wants(l->b);
+}
+bool norm_trained(const struct norm *l) {
+  return wants(l->g) || wants(l->b);
+}
 
-static struct tensor as_rows(const struct tensor *t) { return tensor_2d(t->data, t->type, tensor_rows(t), tensor_last(t)); }
+static struct tensor as_rows(const struct tensor *t) {
+  return tensor_2d(t->data, t->type, tensor_rows(t), tensor_last(t));
+}
 
-struct tensor linear_forward(struct ctx *c, struct linear *l, const struct tensor *x)
-{
+struct tensor linear_forward(struct ctx *c, struct linear *l, const struct tensor *x) {
   struct tensor shape = *x;
   shape.dim[x->rank > 0 ? x->rank - 1 : 0] = l->out;
   struct tensor y = ctx_new(c, x->type, x->rank, shape.dim);
@@ -73,8 +76,7 @@ struct tensor linear_forward(struct ctx *c, struct linear *l, const struct tenso
 }
 
 /* du = s dy B, u = x A^T: dB += s dy^T u, dA += du^T x, dx += du A. */
-static void lora_backward(struct ctx *c, struct linear *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx)
-{
+static void lora_backward(struct ctx *c, struct linear *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx) {
   const struct backend_ops *op = c->b->op;
   float scale = lora_scale(&l->lora);
   if (scale == 0) return;
@@ -90,10 +92,9 @@ static void lora_backward(struct ctx *c, struct linear *l, const struct tensor *
   ctx_free(c, &u);
 }
 
-void linear_backward(struct ctx *c, struct linear *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx, float beta)
-{
+void linear_backward(struct ctx *c, struct linear *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx, float beta) {
   if (c->failed) return;
-  struct tensor dy2 = as_rows(dy), x2 = { 0 }, dx2 = { 0 };
+  struct tensor dy2 = as_rows(dy), x2 = {0}, dx2 = {0};
   if (linear_trained(l)) x2 = as_rows(x);
   if (wants(l->w) || wants(l->b)) c->b->op->linear_dw(c->b, wants(l->w) ? l->w : NULL, wants(l->b) ? l->b : NULL, &x2, &dy2, 1);
   if (dx) {
@@ -103,12 +104,13 @@ void linear_backward(struct ctx *c, struct linear *l, const struct tensor *x, co
   if (l->lora.a) lora_backward(c, l, &x2, &dy2, dx ? &dx2 : NULL);
 }
 
-static int64_t conv_out(int64_t size, int kernel, int stride, int before, int after) { return (size + before + after - kernel) / stride + 1; }
+static int64_t conv_out(int64_t size, int kernel, int stride, int before, int after) {
+  return (size + before + after - kernel) / stride + 1;
+}
 
-struct tensor conv_forward(struct ctx *c, struct conv *l, const struct tensor *x)
-{
+struct tensor conv_forward(struct ctx *c, struct conv *l, const struct tensor *x) {
   const struct conv_shape *s = &l->s;
-  if (c->failed) return (struct tensor){ 0 };
+  if (c->failed) return (struct tensor){0};
   int64_t h = conv_out(x->dim[1], s->kh, s->stride, s->pad_top, s->pad_bottom);
   int64_t w = conv_out(x->dim[2], s->kw, s->stride, s->pad_left, s->pad_right);
   struct tensor y = ctx_new_4d(c, x->type, x->dim[0], h, w, l->out);
@@ -116,45 +118,49 @@ struct tensor conv_forward(struct ctx *c, struct conv *l, const struct tensor *x
   return y;
 }
 
-void conv_backward(struct ctx *c, struct conv *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx)
-{
+void conv_backward(struct ctx *c, struct conv *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx) {
   if (c->failed) return;
   if (conv_trained(l)) c->b->op->conv_dw(c->b, wants(l->w) ? l->w : NULL, wants(l->b) ? l->b : NULL, x, dy, &l->s);
   if (dx) c->b->op->conv_dx(c->b, dx, dy, l->w, &l->s);
 }
 
-struct tensor norm_forward(struct ctx *c, struct norm *l, const struct tensor *x, struct tensor *stats, bool silu)
-{
-  struct tensor y = ctx_like(c, x), own = { 0 };
+struct tensor norm_forward(struct ctx *c, struct norm *l, const struct tensor *x, struct tensor *stats, bool silu) {
+  struct tensor y = ctx_like(c, x), own = {0};
   if (c->failed) return y;
   struct tensor x2 = as_rows(x), y2 = as_rows(&y);
-  if (l->groups) own = ctx_new_3d(c, DT_F32, x->dim[0], l->groups, 2);
-  else own = ctx_new_2d(c, DT_F32, x2.dim[0], 2);
+  if (l->groups)
+    own = ctx_new_3d(c, DT_F32, x->dim[0], l->groups, 2);
+  else
+    own = ctx_new_2d(c, DT_F32, x2.dim[0], 2);
   if (c->failed) return y;
-  if (l->groups) c->b->op->group_norm(c->b, &y, &own, x, l->g, l->b, l->groups, l->eps, silu);
-  else c->b->op->layer_norm(c->b, &y2, &own, &x2, l->g, l->b, l->eps);
-  if (stats) *stats = own;
-  else ctx_free(c, &own);
+  if (l->groups)
+    c->b->op->group_norm(c->b, &y, &own, x, l->g, l->b, l->groups, l->eps, silu);
+  else
+    c->b->op->layer_norm(c->b, &y2, &own, &x2, l->g, l->b, l->eps);
+  if (stats)
+    *stats = own;
+  else
+    ctx_free(c, &own);
   return y;
 }
 
-struct tensor norm_backward(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy, bool silu)
-{
+struct tensor norm_backward(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy,
+                            bool silu) {
   struct tensor dx = ctx_like(c, dy);
   if (c->failed) return dx;
   struct tensor x2 = as_rows(x), dy2 = as_rows(dy), dx2 = as_rows(&dx);
-  if (l->groups) c->b->op->group_norm_bwd(c->b, &dx, dy, x, stats, l->g, l->b, l->groups, silu);
-  else c->b->op->layer_norm_bwd(c->b, &dx2, &dy2, &x2, stats, l->g, l->b);
+  if (l->groups)
+    c->b->op->group_norm_bwd(c->b, &dx, dy, x, stats, l->g, l->b, l->groups, silu);
+  else
+    c->b->op->layer_norm_bwd(c->b, &dx2, &dy2, &x2, stats, l->g, l->b);
   return dx;
 }
 
-void add_to(struct ctx *c, struct tensor *y, const struct tensor *x)
-{
+void add_to(struct ctx *c, struct tensor *y, const struct tensor *x) {
   if (!c->failed) c->b->op->add(c->b, y, y, x);
 }
 
-void accumulate_f32(struct ctx *c, struct tensor *y, const struct tensor *x)
-{
+void accumulate_f32(struct ctx *c, struct tensor *y, const struct tensor *x) {
   if (c->failed) return;
   if (x->type == DT_F32) {
     c->b->op->axpby(c->b, y, 1, x, 1);
@@ -165,8 +171,7 @@ void accumulate_f32(struct ctx *c, struct tensor *y, const struct tensor *x)
   ctx_free(c, &wide);
 }
 
-struct tensor cast_to(struct ctx *c, const struct tensor *x, enum dtype type)
-{
+struct tensor cast_to(struct ctx *c, const struct tensor *x, enum dtype type) {
   struct tensor y = ctx_new(c, type, x->rank, x->dim);
   if (!c->failed) c->b->op->cast(c->b, &y, x);
   return y;

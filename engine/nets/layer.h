@@ -50,7 +50,8 @@ void conv_backward(struct ctx *c, struct conv *l, const struct tensor *x, const 
 /* stats: NULL, or receives a tensor from the pool that norm_backward wants. silu only with groups. */
 struct tensor norm_forward(struct ctx *c, struct norm *l, const struct tensor *x, struct tensor *stats, bool silu);
 /* Fresh dx; type of dy. */
-struct tensor norm_backward(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy, bool silu);
+struct tensor norm_backward(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy,
+                            bool silu);
 
 /* y += x, both of one type and count. */
 void add_to(struct ctx *c, struct tensor *y, const struct tensor *x);

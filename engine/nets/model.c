@@ -5,8 +5,7 @@
 
 /* --- memory of parameters ----------------------------------------------------------------------------------------------- */
 
-bool model_bind(struct backend *b, struct param_set *p, struct err *e)
-{
+bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
   size_t bytes = (size_t)p->count * sizeof(float);
   float *w = b->op->alloc(b, bytes, e), *g = NULL;
   if (!w) return false;
@@ -21,29 +20,30 @@ bool model_bind(struct backend *b, struct param_set *p, struct err *e)
   return true;
 }
 
-void model_unbind(struct backend *b, struct param_set *p)
-{
+void model_unbind(struct backend *b, struct param_set *p) {
   size_t bytes = (size_t)p->count * sizeof(float);
   if (p->w) b->op->release(b, p->w, bytes);
   if (p->g) b->op->release(b, p->g, bytes);
   p->w = p->g = NULL;
 }
 
-float *model_weights(struct backend *b, const struct param_set *p, struct err *e)
-{
+float *model_weights(struct backend *b, const struct param_set *p, struct err *e) {
   float *w = malloc((size_t)p->count * sizeof *w);
-  if (w) b->op->download(b, w, p->w, (size_t)p->count * sizeof *w);
-  else err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)p->count * 4e-9);
+  if (w)
+    b->op->download(b, w, p->w, (size_t)p->count * sizeof *w);
+  else
+    err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)p->count * 4e-9);
   return w;
 }
 
-const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e)
-{
+const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e) {
   *copy = NULL;
   if (b->op->host_memory) return device;
   *copy = malloc((size_t)count * sizeof **copy);
-  if (*copy) b->op->download(b, *copy, device, (size_t)count * sizeof **copy);
-  else err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)count * 4e-9);
+  if (*copy)
+    b->op->download(b, *copy, device, (size_t)count * sizeof **copy);
+  else
+    err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)count * 4e-9);
   return *copy;
 }
 
@@ -53,10 +53,11 @@ struct files {
   struct st_set *unet, *text, *vae;
 };
 
-static struct json *config(const struct model *m, const char *relative, struct err *e) { return json_open(&m->source, relative, e); }
+static struct json *config(const struct model *m, const char *relative, struct err *e) {
+  return json_open(&m->source, relative, e);
+}
 
-static bool make_unet(struct model *m, struct err *e)
-{
+static bool make_unet(struct model *m, struct err *e) {
   struct unet_config k;
   struct json *j = config(m, "unet/config.json", e);
   if (j && unet_config_read(&k, j, e)) m->unet = unet_new(&k, e);
@@ -64,8 +65,7 @@ static bool make_unet(struct model *m, struct err *e)
   return m->unet != NULL;
 }
 
-static bool make_text(struct model *m, struct err *e)
-{
+static bool make_text(struct model *m, struct err *e) {
   struct clip_config k;
   struct json *j = config(m, "text_encoder/config.json", e);
   if (j && clip_config_read(&k, j, e)) m->text = clip_new(&k, e);
@@ -73,8 +73,7 @@ static bool make_text(struct model *m, struct err *e)
   return m->text != NULL;
 }
 
-static bool make_vae(struct model *m, struct err *e)
-{
+static bool make_vae(struct model *m, struct err *e) {
   struct vae_config k;
   struct json *j = config(m, "vae/config.json", e);
   if (j && vae_config_read(&k, j, e)) m->vae = vae_new(&k, e);
@@ -82,8 +81,7 @@ static bool make_vae(struct model *m, struct err *e)
   return m->vae != NULL;
 }
 
-static bool make_schedule(struct model *m, struct err *e)
-{
+static bool make_schedule(struct model *m, struct err *e) {
   struct json *j = config(m, "scheduler/scheduler_config.json", e);
   bool ok = j && schedule_from_json(&m->schedule, j, e);
   json_close(j);
@@ -91,33 +89,35 @@ static bool make_schedule(struct model *m, struct err *e)
 }
 
 /* The parts must fit each other. */
-static bool fits(const struct model *m, struct err *e)
-{
+static bool fits(const struct model *m, struct err *e) {
   const struct unet_config *u = unet_config(m->unet);
   const struct clip_config *t = clip_config(m->text);
   const struct vae_config *v = vae_config(m->vae);
   if (u->cross_dim != t->width)
-    return err_set(e, ERR_INPUT, "%s: the UNet's cross_attention_dim is %d, but the text encoder's hidden_size is %d", m->source.root, u->cross_dim, t->width);
+    return err_set(e, ERR_INPUT, "%s: the UNet's cross_attention_dim is %d, but the text encoder's hidden_size is %d", m->source.root,
+                   u->cross_dim, t->width);
   if (u->in_channels != v->latent_channels || u->out_channels != v->latent_channels)
-    return err_set(e, ERR_INPUT, "%s: the UNet takes %d channels and gives %d, the VAE has %d latent channels; inpainting and other special models cannot be trained", m->source.root,
-                   u->in_channels, u->out_channels, v->latent_channels);
+    return err_set(e, ERR_INPUT,
+                   "%s: the UNet takes %d channels and gives %d, the VAE has %d latent channels; inpainting and other special models "
+                   "cannot be trained",
+                   m->source.root, u->in_channels, u->out_channels, v->latent_channels);
   if (tokenizer_vocabulary(m->tokenizer) > t->vocab)
-    return err_set(e, ERR_INPUT, "%s: the tokenizer has %d tokens, the text encoder's vocab_size is %d", m->source.root, tokenizer_vocabulary(m->tokenizer), t->vocab);
-  if (t->positions < 77) return err_set(e, ERR_INPUT, "%s: the text encoder has %d positions, prompts need 77", m->source.root, t->positions);
+    return err_set(e, ERR_INPUT, "%s: the tokenizer has %d tokens, the text encoder's vocab_size is %d", m->source.root,
+                   tokenizer_vocabulary(m->tokenizer), t->vocab);
+  if (t->positions < 77)
+    return err_set(e, ERR_INPUT, "%s: the text encoder has %d positions, prompts need 77", m->source.root, t->positions);
   return true;
 }
 
-static bool open_files(const struct model *m, struct files *f, struct err *e)
-{
+static bool open_files(const struct model *m, struct files *f, struct err *e) {
   f->unet = st_set_open(&m->source, "unet", "diffusion_pytorch_model", e);
   f->text = f->unet ? st_set_open(&m->source, "text_encoder", "model", e) : NULL;
   f->vae = f->text ? st_set_open(&m->source, "vae", "diffusion_pytorch_model", e) : NULL;
-  return f->vae && model_check_params(unet_params(m->unet), f->unet, "UNet", e) && model_check_params(clip_params(m->text), f->text, "text encoder", e) &&
-         model_check_params(vae_params(m->vae), f->vae, "VAE", e);
+  return f->vae && model_check_params(unet_params(m->unet), f->unet, "UNet", e) &&
+         model_check_params(clip_params(m->text), f->text, "text encoder", e) && model_check_params(vae_params(m->vae), f->vae, "VAE", e);
 }
 
-static void hash(struct model *m, const struct files *f)
-{
+static void hash(struct model *m, const struct files *f) {
   struct sha256 s;
   sha256_begin(&s);
   model_hash_params(&s, unet_params(m->unet), f->unet);
@@ -126,14 +126,12 @@ static void hash(struct model *m, const struct files *f)
   sha256_end(&s, m->hash);
 }
 
-static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e)
-{
+static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   return model_bind(m->b, p, e) && model_load_params(m->b, p, files, network, e);
 }
 
 /* Adapters start as PEFT starts them: drawn on the host, then uploaded. */
-static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint32_t first, struct err *e)
-{
+static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint32_t first, struct err *e) {
   if (!model_bind(m->b, s->params, e)) return false;
   size_t bytes = (size_t)s->params->count * sizeof(float);
   float *w = calloc(1, bytes);
@@ -145,16 +143,15 @@ static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint3
   return true;
 }
 
-static bool adapt(struct model *m, const struct model_want *w, struct err *e)
-{
+static bool adapt(struct model *m, const struct model_want *w, struct err *e) {
   if (w->unet_lora && (!unet_attach_lora(m->unet, w->unet_lora, e) || !start_lora(m, unet_lora(m->unet), w->seed, 0, e))) return false;
-  if (w->text_lora && (!clip_attach_lora(m->text, w->text_lora, e) || !start_lora(m, clip_lora(m->text), w->seed, 1u << 16, e))) return false;
+  if (w->text_lora && (!clip_attach_lora(m->text, w->text_lora, e) || !start_lora(m, clip_lora(m->text), w->seed, 1u << 16, e)))
+    return false;
   return true;
 }
 
-static bool load_all(struct model *m, const struct model_want *w, struct err *e)
-{
-  struct files f = { 0 };
+static bool load_all(struct model *m, const struct model_want *w, struct err *e) {
+  struct files f = {0};
   bool ok = open_files(m, &f, e);
   if (ok) {
     hash(m, &f);
@@ -169,8 +166,7 @@ static bool load_all(struct model *m, const struct model_want *w, struct err *e)
   return ok;
 }
 
-struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e)
-{
+struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {
   struct model *m = calloc(1, sizeof *m);
   if (!m) {
     err_set(e, ERR_FIT, "out of memory");
@@ -186,11 +182,10 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
   return NULL;
 }
 
-void model_close(struct model *m)
-{
+void model_close(struct model *m) {
   if (!m) return;
   workspace_release(&m->work, m->b);
-  struct lora_set *lora[2] = { m->unet ? unet_lora(m->unet) : NULL, m->text ? clip_lora(m->text) : NULL };
+  struct lora_set *lora[2] = {m->unet ? unet_lora(m->unet) : NULL, m->text ? clip_lora(m->text) : NULL};
   for (int i = 0; i < 2; i++)
     if (lora[i]) model_unbind(m->b, lora[i]->params);
   if (m->unet) model_unbind(m->b, unet_params(m->unet));
@@ -203,15 +198,16 @@ void model_close(struct model *m)
   free(m);
 }
 
-struct tensor model_embed(struct ctx *c, struct model *m, const char *const *prompts, int n)
-{
+struct tensor model_embed(struct ctx *c, struct model *m, const char *const *prompts, int n) {
   enum { TOKENS = 77 };
-  struct tensor y = { 0 };
+  struct tensor y = {0};
   int32_t *ids = malloc((size_t)n * TOKENS * sizeof *ids);
   bool ok = ids != NULL;
   for (int i = 0; ok && i < n; i++) ok = tokenizer_prompt(m->tokenizer, prompts[i], ids + i * TOKENS, TOKENS, NULL) >= 0;
-  if (ok) y = clip_forward(c, m->text, ids, n, TOKENS, NULL);
-  else c->failed = !err_set(c->err, ERR_FIT, "out of memory");
+  if (ok)
+    y = clip_forward(c, m->text, ids, n, TOKENS, NULL);
+  else
+    c->failed = !err_set(c->err, ERR_FIT, "out of memory");
   free(ids);
   return y;
 }

@@ -24,7 +24,7 @@ struct model {
 };
 
 struct model_want {
-  bool train_unet, train_text; /* full fine-tune: gradients for all parameters of that network */
+  bool train_unet, train_text;                   /* full fine-tune: gradients for all parameters of that network */
   const struct lora_spec *unet_lora, *text_lora; /* adapters to train or to sample with; NULL: none */
   uint64_t seed;                                 /* of the adapters' init */
 };

@@ -22,26 +22,25 @@ struct save {
   enum dtype type;
 };
 
-static const char *join(char out[PATH], const char *a, const char *b)
-{
+static const char *join(char out[PATH], const char *a, const char *b) {
   snprintf(out, PATH, "%s/%s", a, b);
   return out;
 }
 
 /* --- configs ------------------------------------------------------------------------------------------------------------------ */
 
-static char *number_list(const int *v, int n, char *out, size_t size)
-{
+static char *number_list(const int *v, int n, char *out, size_t size) {
   size_t used = (size_t)snprintf(out, size, "[");
   for (int i = 0; i < n && used < size; i++) used += (size_t)snprintf(out + used, size - used, "%s%d", i ? ", " : "", v[i]);
   if (used < size) snprintf(out + used, size - used, "]");
   return out;
 }
 
-static const char *number(char *out, size_t size, int v) { return snprintf(out, size, "%d", v), out; }
+static const char *number(char *out, size_t size, int v) {
+  return snprintf(out, size, "%d", v), out;
+}
 
-static char *complete_unet(const struct save *s, char *j)
-{
+static char *complete_unet(const struct save *s, char *j) {
   const struct unet_config *c = unet_config(s->m->unet);
   char v[256];
   j = json_set(j, "_class_name", "\"UNet2DConditionModel\"", true);
@@ -53,8 +52,7 @@ static char *complete_unet(const struct save *s, char *j)
   return json_set(j, "use_linear_projection", c->linear_projection ? "true" : "false", true);
 }
 
-static char *complete_vae(const struct save *s, char *j)
-{
+static char *complete_vae(const struct save *s, char *j) {
   const struct vae_config *c = vae_config(s->m->vae);
   char v[256];
   j = json_set(j, "_class_name", "\"AutoencoderKL\"", true);
@@ -64,26 +62,25 @@ static char *complete_vae(const struct save *s, char *j)
   return json_set(j, "scaling_factor", "0.18215", true);
 }
 
-static const char *torch_name(enum dtype t) { return t == DT_F16 ? "\"float16\"" : t == DT_BF16 ? "\"bfloat16\"" : "\"float32\""; }
+static const char *torch_name(enum dtype t) {
+  return t == DT_F16 ? "\"float16\"" : t == DT_BF16 ? "\"bfloat16\"" : "\"float32\"";
+}
 
 /* torch_dtype for loaders before transformers 5, dtype for those since. */
-static char *complete_text(const struct save *s, char *j)
-{
+static char *complete_text(const struct save *s, char *j) {
   j = json_set(j, "model_type", "\"clip_text_model\"", true);
   j = json_set(j, "architectures", "[\"CLIPTextModel\"]", true);
   j = json_set(j, "torch_dtype", torch_name(s->type), false);
   return json_set(j, "dtype", torch_name(s->type), false);
 }
 
-static bool write_text(const struct save *s, const char *relative, const char *text, struct err *e)
-{
+static bool write_text(const struct save *s, const char *relative, const char *text, struct err *e) {
   char path[PATH];
   if (!text) return err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative);
   return write_file(join(path, s->dir, relative), text, strlen(text), e);
 }
 
-static bool write_config(const struct save *s, const char *relative, char *(*complete)(const struct save *, char *), struct err *e)
-{
+static bool write_config(const struct save *s, const char *relative, char *(*complete)(const struct save *, char *), struct err *e) {
   struct blob b;
   if (!source_open(&s->m->source, relative, &b, e)) return false;
   char *text = complete(s, strndup((const char *)b.data, b.size));
@@ -93,15 +90,13 @@ static bool write_config(const struct save *s, const char *relative, char *(*com
   return ok;
 }
 
-static void component(cJSON *j, const char *key, const char *library, const char *class_name)
-{
+static void component(cJSON *j, const char *key, const char *library, const char *class_name) {
   cJSON *pair = cJSON_AddArrayToObject(j, key);
   cJSON_AddItemToArray(pair, library ? cJSON_CreateString(library) : cJSON_CreateNull());
   cJSON_AddItemToArray(pair, class_name ? cJSON_CreateString(class_name) : cJSON_CreateNull());
 }
 
-static bool write_index(const struct save *s, struct err *e)
-{
+static bool write_index(const struct save *s, struct err *e) {
   cJSON *j = cJSON_CreateObject();
   if (!j) return err_set(e, ERR_FIT, "out of memory while writing model_index.json");
   cJSON_AddStringToObject(j, "_class_name", "StableDiffusionPipeline");
@@ -123,8 +118,7 @@ static bool write_index(const struct save *s, struct err *e)
 
 /* --- weights and copies ----------------------------------------------------------------------------------------------------------- */
 
-static bool write_weights(const struct save *s, const char *relative, const struct param_set *p, const float *w, struct err *e)
-{
+static bool write_weights(const struct save *s, const char *relative, const struct param_set *p, const float *w, struct err *e) {
   float *own = NULL;
   if (!w) w = model_host(s->m->b, p->w, p->count, &own, e);
   struct st_entry *t = calloc((size_t)p->n, sizeof *t);
@@ -132,7 +126,7 @@ static bool write_weights(const struct save *s, const char *relative, const stru
   bool ok = w && (t || err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative));
   for (int i = 0; ok && i < p->n; i++) {
     const struct param *q = p->p[i];
-    t[i] = (struct st_entry){ .name = q->name, .type = s->type, .rank = q->rank, .data = w + q->offset, .data_type = DT_F32 };
+    t[i] = (struct st_entry){.name = q->name, .type = s->type, .rank = q->rank, .data = w + q->offset, .data_type = DT_F32};
     for (int k = 0; k < q->rank; k++) t[i].dim[k] = q->dim[k];
   }
   ok = ok && st_write(join(path, s->dir, relative), t, p->n, NULL, 0, e);
@@ -141,8 +135,7 @@ static bool write_weights(const struct save *s, const char *relative, const stru
   return ok;
 }
 
-static bool copy_file(const struct save *s, const char *relative, struct err *e)
-{
+static bool copy_file(const struct save *s, const char *relative, struct err *e) {
   struct blob b;
   char path[PATH];
   if (!source_open(&s->m->source, relative, &b, e)) return false;
@@ -151,8 +144,7 @@ static bool copy_file(const struct save *s, const char *relative, struct err *e)
   return ok;
 }
 
-static bool copy_folder(const struct save *s, const char *folder, struct err *e)
-{
+static bool copy_folder(const struct save *s, const char *folder, struct err *e) {
   char name[256], relative[600];
   for (int i = 0; source_list(&s->m->source, folder, i, name, sizeof name); i++) {
     snprintf(relative, sizeof relative, "%s/%s", folder, name);
@@ -161,9 +153,8 @@ static bool copy_folder(const struct save *s, const char *folder, struct err *e)
   return true;
 }
 
-static bool write_all(const struct save *s, const float *unet, const float *text, struct err *e)
-{
-  static const char *const folders[] = { "unet", "text_encoder", "vae", "tokenizer", "scheduler" };
+static bool write_all(const struct save *s, const float *unet, const float *text, struct err *e) {
+  static const char *const folders[] = {"unet", "text_encoder", "vae", "tokenizer", "scheduler"};
   char path[PATH];
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
     if (!make_dirs(join(path, s->dir, folders[i]), e)) return false;
@@ -176,8 +167,7 @@ static bool write_all(const struct save *s, const float *unet, const float *text
 }
 
 /* Removes what write_all made: two levels of plain files. */
-static void remove_tree(const char *dir, int depth)
-{
+static void remove_tree(const char *dir, int depth) {
   DIR *d = opendir(dir);
   if (!d) return;
   for (struct dirent *f; (f = readdir(d));) {
@@ -190,33 +180,34 @@ static void remove_tree(const char *dir, int depth)
   rmdir(dir);
 }
 
-static void sync_dir(const char *path)
-{
+static void sync_dir(const char *path) {
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   (void)!fsync(fd);
   close(fd);
 }
 
-static bool parent_of(const char *path, char out[PATH])
-{
+static bool parent_of(const char *path, char out[PATH]) {
   const char *slash = strrchr(path, '/');
-  if (!slash) snprintf(out, PATH, ".");
-  else snprintf(out, PATH, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+  if (!slash)
+    snprintf(out, PATH, ".");
+  else
+    snprintf(out, PATH, "%.*s", slash == path ? 1 : (int)(slash - path), path);
   return true;
 }
 
-bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e)
-{
+bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e) {
   char temporary[PATH], parent[PATH];
   snprintf(temporary, sizeof temporary, "%s.tmp-%ld", dir, (long)getpid());
   parent_of(dir, parent);
-  struct save s = { m, temporary, type };
+  struct save s = {m, temporary, type};
   if (access(dir, F_OK) == 0) return err_set(e, ERR_FAILED, "\"%s\" exists already", dir);
   remove_tree(temporary, 2);
   bool ok = make_dirs(temporary, e) && write_all(&s, unet, text, e);
   if (ok && rename(temporary, dir) != 0) ok = err_set_errno(e, ERR_FAILED, "cannot rename \"%s\" to \"%s\"", temporary, dir);
-  if (ok) sync_dir(parent);
-  else remove_tree(temporary, 2);
+  if (ok)
+    sync_dir(parent);
+  else
+    remove_tree(temporary, 2);
   return ok;
 }

@@ -8,8 +8,7 @@
 enum { CHUNK = 1 << 18, NAME = 512 };
 
 /* Replaces the first occurrence of from in name. */
-static bool swapped(const char *name, const char *from, const char *to, char out[NAME])
-{
+static bool swapped(const char *name, const char *from, const char *to, char out[NAME]) {
   const char *at = strstr(name, from);
   if (!at) return false;
   snprintf(out, NAME, "%.*s%s%s", (int)(at - name), name, to, at + strlen(from));
@@ -17,9 +16,8 @@ static bool swapped(const char *name, const char *from, const char *to, char out
 }
 
 /* The name itself; the text encoder's without its prefix (transformers 5); the VAE's attention as diffusers before 0.17 named it. */
-static const struct st_tensor *find(const struct st_set *files, const char *name)
-{
-  static const char *const old[4][2] = { { ".to_q.", ".query." }, { ".to_k.", ".key." }, { ".to_v.", ".value." }, { ".to_out.0.", ".proj_attn." } };
+static const struct st_tensor *find(const struct st_set *files, const char *name) {
+  static const char *const old[4][2] = {{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}};
   const struct st_tensor *t = st_set_find(files, name);
   char other[NAME];
   if (!t && strncmp(name, "text_model.", 11) == 0) t = st_set_find(files, name + 11);
@@ -29,8 +27,7 @@ static const struct st_tensor *find(const struct st_set *files, const char *name
   return t;
 }
 
-static void shape_text(int rank, const int64_t *dim, char out[128])
-{
+static void shape_text(int rank, const int64_t *dim, char out[128]) {
   size_t used = 0;
   out[used++] = '[';
   for (int i = 0; i < rank && used < 100; i++) used += (size_t)snprintf(out + used, 128 - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
@@ -38,8 +35,7 @@ static void shape_text(int rank, const int64_t *dim, char out[128])
 }
 
 /* Equal, but for 1s at the end: [c, c] and [c, c, 1, 1] are the same matrix. */
-static bool same_shape(const struct param *p, const struct st_tensor *t)
-{
+static bool same_shape(const struct param *p, const struct st_tensor *t) {
   for (int i = 0; i < p->rank || i < t->rank; i++) {
     int64_t a = i < p->rank ? p->dim[i] : 1, b = i < t->rank ? t->dim[i] : 1;
     if (a != b) return false;
@@ -47,29 +43,34 @@ static bool same_shape(const struct param *p, const struct st_tensor *t)
   return true;
 }
 
-static const char *file_of(const struct st_set *files) { return st_path(st_set_file(files, 0)); }
+static const char *file_of(const struct st_set *files) {
+  return st_path(st_set_file(files, 0));
+}
 
-static bool check(const struct param *p, const struct st_set *files, const struct st_tensor *t, const char *network, struct err *e)
-{
+static bool check(const struct param *p, const struct st_set *files, const struct st_tensor *t, const char *network, struct err *e) {
   char want[128], have[128];
-  if (!t) return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" is missing; the file does not fit the config.json of the %s", file_of(files), p->name, network);
+  if (!t)
+    return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" is missing; the file does not fit the config.json of the %s", file_of(files),
+                   p->name, network);
   shape_text(p->rank, p->dim, want);
   shape_text(t->rank, t->dim, have);
-  if (!same_shape(p, t)) return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the shape %s, the config.json of the %s wants %s", file_of(files), t->name, have, network, want);
+  if (!same_shape(p, t))
+    return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the shape %s, the config.json of the %s wants %s", file_of(files), t->name,
+                   have, network, want);
   float probe;
-  if (t->bytes > 0 && !st_floats(t, 0, 1, &probe)) return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the dtype %s; F32, F16 and BF16 can be read", file_of(files), t->name, t->dtype_text);
+  if (t->bytes > 0 && !st_floats(t, 0, 1, &probe))
+    return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the dtype %s; F32, F16 and BF16 can be read", file_of(files), t->name,
+                   t->dtype_text);
   return true;
 }
 
-bool model_check_params(const struct param_set *p, const struct st_set *files, const char *network, struct err *e)
-{
+bool model_check_params(const struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   for (int i = 0; i < p->n; i++)
     if (!check(p->p[i], files, find(files, p->p[i]->name), network, e)) return false;
   return true;
 }
 
-bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e)
-{
+bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   float *buffer = malloc(CHUNK * sizeof *buffer);
   if (!buffer) return err_set(e, ERR_FIT, "out of memory while reading the %s", network);
   bool ok = true;
@@ -90,8 +91,7 @@ bool model_load_params(struct backend *b, struct param_set *p, const struct st_s
 
 /* A hash of names, shapes and bytes: whole for small tensors, sixteen pieces of 4 KiB, evenly spread, of big ones: enough to tell two
    models apart, and cheap for files of gigabytes. */
-static void hash_tensor(struct sha256 *s, const struct param *p, const struct st_tensor *t)
-{
+static void hash_tensor(struct sha256 *s, const struct param *p, const struct st_tensor *t) {
   enum { WHOLE = 1 << 16, PIECE = 4096, PIECES = 16 };
   sha256_add(s, p->name, strlen(p->name) + 1);
   sha256_add(s, t->dtype_text, strlen(t->dtype_text) + 1);
@@ -103,7 +103,6 @@ static void hash_tensor(struct sha256 *s, const struct param *p, const struct st
   for (size_t i = 0; i < PIECES; i++) sha256_add(s, t->data + (t->bytes - PIECE) / (PIECES - 1) * i, PIECE);
 }
 
-void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files)
-{
+void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files) {
   for (int i = 0; i < p->n; i++) hash_tensor(s, p->p[i], find(files, p->p[i]->name));
 }

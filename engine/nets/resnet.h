@@ -16,7 +16,8 @@ struct resnet_tape {
 };
 
 /* time_channels 0: no time embedding. */
-bool resnet_init(struct resnet *r, struct param_set *s, const char *path, int64_t in, int64_t out, int64_t time_channels, int groups, float eps);
+bool resnet_init(struct resnet *r, struct param_set *s, const char *path, int64_t in, int64_t out, int64_t time_channels, int groups,
+                 float eps);
 bool resnet_adapt(struct resnet *r, struct lora_set *set, const struct lora_spec *spec, const char *path);
 bool resnet_trained(const struct resnet *r);
 /* x [n, h, w, in]; emb: silu(time embedding) [n, time_channels], NULL without; tape NULL: inference. Result [n, h, w, out]. */

@@ -2,18 +2,16 @@
 
 #include <stdio.h>
 
-static const char *block_leaf(char out[32], int i)
-{
+static const char *block_leaf(char out[32], int i) {
   snprintf(out, 32, "transformer_blocks.%d", i);
   return out;
 }
 
 /* --- building -------------------------------------------------------------------------------------------------------- */
 
-static const char *const projections[4] = { "to_q", "to_k", "to_v", "to_out.0" };
+static const char *const projections[4] = {"to_q", "to_k", "to_v", "to_out.0"};
 
-static bool attention_at(struct attention *a, struct param_set *s, const char *path, int64_t channels, int64_t context, int heads)
-{
+static bool attention_at(struct attention *a, struct param_set *s, const char *path, int64_t channels, int64_t context, int heads) {
   char p[4][PATH_SIZE];
   const char *names[4];
   for (int i = 0; i < 4; i++) {
@@ -22,15 +20,13 @@ static bool attention_at(struct attention *a, struct param_set *s, const char *p
   return attention_init(a, s, names, channels, context, heads, false);
 }
 
-static bool norm_at(struct norm *n, struct param_set *s, const char *path, const char *leaf, int64_t channels)
-{
+static bool norm_at(struct norm *n, struct param_set *s, const char *path, const char *leaf, int64_t channels) {
   char p[PATH_SIZE];
   path_join(p, path, leaf);
   return norm_init(n, s, p, channels, 0, 1e-5f);
 }
 
-static bool block_init(struct block *b, struct param_set *s, const char *path, const struct transformer_spec *spec)
-{
+static bool block_init(struct block *b, struct param_set *s, const char *path, const struct transformer_spec *spec) {
   int64_t ch = spec->channels;
   char p[PATH_SIZE];
   if (!norm_at(&b->norm1, s, path, "norm1", ch)) return false;
@@ -44,16 +40,15 @@ static bool block_init(struct block *b, struct param_set *s, const char *path, c
   return linear_init(&b->ff_out, s, p, 4 * ch, ch, true);
 }
 
-static bool projection_init(struct linear *l, struct param_set *s, const char *path, const char *leaf, const struct transformer_spec *spec)
-{
+static bool projection_init(struct linear *l, struct param_set *s, const char *path, const char *leaf,
+                            const struct transformer_spec *spec) {
   char p[PATH_SIZE];
   path_join(p, path, leaf);
   if (spec->linear_projection) return linear_init(l, s, p, spec->channels, spec->channels, true);
   return pointwise_init(l, s, p, spec->channels, spec->channels);
 }
 
-bool transformer_init(struct transformer *t, struct param_set *s, const char *path, const struct transformer_spec *spec)
-{
+bool transformer_init(struct transformer *t, struct param_set *s, const char *path, const struct transformer_spec *spec) {
   char p[PATH_SIZE], leaf[32];
   t->blocks = spec->blocks;
   path_join(p, path, "norm");
@@ -68,18 +63,16 @@ bool transformer_init(struct transformer *t, struct param_set *s, const char *pa
 
 /* --- adapters ---------------------------------------------------------------------------------------------------------- */
 
-static bool adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path, const char *leaf)
-{
+static bool adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path, const char *leaf) {
   char p[PATH_SIZE];
   path_join(p, path, leaf);
   return linear_adapt(l, set, spec, p);
 }
 
-static bool block_adapt(struct block *b, struct lora_set *set, const struct lora_spec *spec, const char *path)
-{
-  struct attention *a[2] = { &b->self, &b->cross };
+static bool block_adapt(struct block *b, struct lora_set *set, const struct lora_spec *spec, const char *path) {
+  struct attention *a[2] = {&b->self, &b->cross};
   for (int i = 0; i < 2; i++) {
-    struct linear *l[4] = { &a[i]->q, &a[i]->k, &a[i]->v, &a[i]->out };
+    struct linear *l[4] = {&a[i]->q, &a[i]->k, &a[i]->v, &a[i]->out};
     char p[PATH_SIZE];
     path_join(p, path, i == 0 ? "attn1" : "attn2");
     for (int k = 0; k < 4; k++)
@@ -88,8 +81,7 @@ static bool block_adapt(struct block *b, struct lora_set *set, const struct lora
   return adapt(&b->ff_in, set, spec, path, "ff.net.0.proj") && adapt(&b->ff_out, set, spec, path, "ff.net.2");
 }
 
-bool transformer_adapt(struct transformer *t, struct lora_set *set, const struct lora_spec *spec, const char *path)
-{
+bool transformer_adapt(struct transformer *t, struct lora_set *set, const struct lora_spec *spec, const char *path) {
   char p[PATH_SIZE], leaf[32];
   if (!adapt(&t->in, set, spec, path, "proj_in")) return false;
   for (int i = 0; i < t->blocks; i++) {
@@ -99,13 +91,11 @@ bool transformer_adapt(struct transformer *t, struct lora_set *set, const struct
   return adapt(&t->out, set, spec, path, "proj_out");
 }
 
-static bool attention_trained(const struct attention *a)
-{
+static bool attention_trained(const struct attention *a) {
   return linear_trained(&a->q) || linear_trained(&a->k) || linear_trained(&a->v) || linear_trained(&a->out);
 }
 
-bool transformer_trained(const struct transformer *t)
-{
+bool transformer_trained(const struct transformer *t) {
   if (norm_trained(&t->norm) || linear_trained(&t->in) || linear_trained(&t->out)) return true;
   for (int i = 0; i < t->blocks; i++) {
     const struct block *b = &t->block[i];
@@ -117,16 +107,15 @@ bool transformer_trained(const struct transformer *t)
 
 /* --- forward ------------------------------------------------------------------------------------------------------------ */
 
-static struct tensor geglu_forward(struct ctx *c, const struct tensor *ff)
-{
+static struct tensor geglu_forward(struct ctx *c, const struct tensor *ff) {
   struct tensor g = ctx_new_3d(c, ff->type, ff->dim[0], ff->dim[1], ff->dim[2] / 2);
-  struct tensor g2 = tensor_2d(g.data, g.type, tensor_rows(&g), tensor_last(&g)), f2 = tensor_2d(ff->data, ff->type, tensor_rows(ff), tensor_last(ff));
+  struct tensor g2 = tensor_2d(g.data, g.type, tensor_rows(&g), tensor_last(&g)),
+                f2 = tensor_2d(ff->data, ff->type, tensor_rows(ff), tensor_last(ff));
   if (!c->failed) c->b->op->geglu(c->b, &g2, &f2);
   return g;
 }
 
-static void block_drop(struct ctx *c, struct block_tape *t)
-{
+static void block_drop(struct ctx *c, struct block_tape *t) {
   ctx_free(c, &t->x1);
   ctx_free(c, &t->x2);
   ctx_free(c, &t->ff);
@@ -138,9 +127,8 @@ static void block_drop(struct ctx *c, struct block_tape *t)
 }
 
 /* x + attention(norm(x)), fresh. False when the tap stopped it. */
-static bool attend(struct ctx *c, struct attention *a, struct norm *n, const struct tensor *x, const struct tensor *context, struct q_tap *tap,
-                   struct tensor *stats, struct attention_tape *t, struct tensor *y)
-{
+static bool attend(struct ctx *c, struct attention *a, struct norm *n, const struct tensor *x, const struct tensor *context,
+                   struct q_tap *tap, struct tensor *stats, struct attention_tape *t, struct tensor *y) {
   struct tensor h = norm_forward(c, n, x, stats, false);
   attention_qkv(c, a, &h, context, t);
   ctx_free(c, &h);
@@ -154,10 +142,9 @@ static bool attend(struct ctx *c, struct attention *a, struct norm *n, const str
 }
 
 static struct tensor block_forward(struct ctx *c, struct block *b, const struct tensor *x, const struct tensor *text, struct q_tap *tap,
-                                   struct block_tape *tape)
-{
-  struct block_tape t = { 0 };
-  struct tensor y = { 0 };
+                                   struct block_tape *tape) {
+  struct block_tape t = {0};
+  struct tensor y = {0};
   if (!attend(c, &b->self, &b->norm1, x, NULL, tap, &t.stats1, &t.self, &t.x1)) goto done;
   if (!tape) attention_tape_drop(c, &t.self);
   attend(c, &b->cross, &b->norm2, &t.x1, text, NULL, &t.stats2, &t.cross, &t.x2);
@@ -174,37 +161,40 @@ static struct tensor block_forward(struct ctx *c, struct block *b, const struct 
   ctx_free(c, &g);
   add_to(c, &y, &t.x2);
 done:
-  if (tape) *tape = t;
-  else block_drop(c, &t);
+  if (tape)
+    *tape = t;
+  else
+    block_drop(c, &t);
   return y;
 }
 
 /* View of a picture as [n, h w, c], and back with the dims of like. */
-static struct tensor as_tokens(const struct tensor *x) { return tensor_3d(x->data, x->type, x->dim[0], x->dim[1] * x->dim[2], x->dim[3]); }
+static struct tensor as_tokens(const struct tensor *x) {
+  return tensor_3d(x->data, x->type, x->dim[0], x->dim[1] * x->dim[2], x->dim[3]);
+}
 
-static struct tensor as_picture(const struct tensor *x, const struct tensor *like)
-{
+static struct tensor as_picture(const struct tensor *x, const struct tensor *like) {
   return tensor_4d(x->data, x->type, like->dim[0], like->dim[1], like->dim[2], like->dim[3]);
 }
 
-static struct tensor project_in(struct ctx *c, struct transformer *t, const struct tensor *x, struct tensor *stats)
-{
+static struct tensor project_in(struct ctx *c, struct transformer *t, const struct tensor *x, struct tensor *stats) {
   struct tensor h = norm_forward(c, &t->norm, x, stats, false), tokens = as_tokens(&h);
   struct tensor y = linear_forward(c, &t->in, &tokens);
   ctx_free(c, &h);
   return y;
 }
 
-struct tensor transformer_forward(struct ctx *c, struct transformer *t, const struct tensor *x, const struct tensor *text, struct q_tap *tap,
-                                  struct transformer_tape *tape)
-{
-  struct transformer_tape own = { 0 };
-  struct tensor h = project_in(c, t, x, &own.stats), y = { 0 };
+struct tensor transformer_forward(struct ctx *c, struct transformer *t, const struct tensor *x, const struct tensor *text,
+                                  struct q_tap *tap, struct transformer_tape *tape) {
+  struct transformer_tape own = {0};
+  struct tensor h = project_in(c, t, x, &own.stats), y = {0};
   for (int i = 0; i < t->blocks && !c->failed; i++) {
     struct q_tap *here = tap && tap->block == i ? tap : NULL;
     struct tensor next = block_forward(c, &t->block[i], &h, text, here, tape ? &own.block[i] : NULL);
-    if (tape) own.h[i] = h;
-    else ctx_free(c, &h);
+    if (tape)
+      own.h[i] = h;
+    else
+      ctx_free(c, &h);
     h = next;
     if (here && here->stop) goto done;
   }
@@ -224,9 +214,8 @@ done:
 
 /* --- backward ------------------------------------------------------------------------------------------------------------ */
 
-static struct tensor feed_forward_backward(struct ctx *c, struct block *b, struct block_tape *t, const struct tensor *dy)
-{
-  struct tensor g = { 0 }, h = { 0 };
+static struct tensor feed_forward_backward(struct ctx *c, struct block *b, struct block_tape *t, const struct tensor *dy) {
+  struct tensor g = {0}, h = {0};
   if (linear_trained(&b->ff_out)) g = geglu_forward(c, &t->ff);
   struct tensor dg = ctx_new_3d(c, dy->type, dy->dim[0], dy->dim[1], t->ff.dim[2] / 2);
   linear_backward(c, &b->ff_out, &g, dy, &dg, 0);
@@ -251,10 +240,9 @@ static struct tensor feed_forward_backward(struct ctx *c, struct block *b, struc
 }
 
 /* Gradient of x + attention(norm(x)); dy is given back, the result takes its place. */
-static struct tensor attend_backward(struct ctx *c, struct attention *a, struct norm *n, const struct tensor *x, const struct tensor *context,
-                                     struct tensor *stats, struct attention_tape *t, struct tensor *dy, const struct tensor *dq,
-                                     struct tensor *dcontext)
-{
+static struct tensor attend_backward(struct ctx *c, struct attention *a, struct norm *n, const struct tensor *x,
+                                     const struct tensor *context, struct tensor *stats, struct attention_tape *t, struct tensor *dy,
+                                     const struct tensor *dq, struct tensor *dcontext) {
   struct tensor h = norm_forward(c, n, x, NULL, false);
   struct tensor dh = attention_backward(c, a, t, &h, context, dy, dq, dcontext, false);
   ctx_free(c, &h);
@@ -266,8 +254,7 @@ static struct tensor attend_backward(struct ctx *c, struct attention *a, struct 
 }
 
 static struct tensor block_backward(struct ctx *c, struct block *b, struct block_tape *t, const struct tensor *x, const struct tensor *text,
-                                    struct q_tap *tap, const struct tensor *dy, struct tensor *dtext)
-{
+                                    struct q_tap *tap, const struct tensor *dy, struct tensor *dtext) {
   struct tensor d2 = feed_forward_backward(c, b, t, dy);
   ctx_free(c, &t->ff);
   struct tensor d1 = attend_backward(c, &b->cross, &b->norm2, &t->x1, text, &t->stats2, &t->cross, &d2, NULL, dtext);
@@ -278,8 +265,7 @@ static struct tensor block_backward(struct ctx *c, struct block *b, struct block
 }
 
 struct tensor transformer_backward(struct ctx *c, struct transformer *t, struct transformer_tape *tape, const struct tensor *x,
-                                   const struct tensor *text, struct q_tap *tap, const struct tensor *dy, struct tensor *dtext)
-{
+                                   const struct tensor *text, struct q_tap *tap, const struct tensor *dy, struct tensor *dtext) {
   struct tensor dy3 = as_tokens(dy);
   struct tensor d = ctx_like(c, &dy3);
   linear_backward(c, &t->out, &tape->h[t->blocks], &dy3, &d, 0);
@@ -290,7 +276,7 @@ struct tensor transformer_backward(struct ctx *c, struct transformer *t, struct 
     ctx_free(c, &tape->h[i]);
     d = dx;
   }
-  struct tensor h = { 0 }, h3 = { 0 };
+  struct tensor h = {0}, h3 = {0};
   if (linear_trained(&t->in)) {
     h = norm_forward(c, &t->norm, x, NULL, false);
     h3 = as_tokens(&h);
@@ -306,8 +292,7 @@ struct tensor transformer_backward(struct ctx *c, struct transformer *t, struct 
   return dx;
 }
 
-void transformer_tape_drop(struct ctx *c, struct transformer *t, struct transformer_tape *tape)
-{
+void transformer_tape_drop(struct ctx *c, struct transformer *t, struct transformer_tape *tape) {
   ctx_free(c, &tape->stats);
   for (int i = 0; i <= t->blocks; i++) ctx_free(c, &tape->h[i]);
   for (int i = 0; i < t->blocks; i++) block_drop(c, &tape->block[i]);

@@ -59,21 +59,23 @@ bool transformer_init(struct transformer *t, struct param_set *s, const char *pa
 bool transformer_adapt(struct transformer *t, struct lora_set *set, const struct lora_spec *spec, const char *path);
 bool transformer_trained(const struct transformer *t);
 /* x [n, h, w, channels], text [n, tokens, cross_dim]; tap may be NULL; empty result when the tap stopped it. */
-struct tensor transformer_forward(struct ctx *c, struct transformer *t, const struct tensor *x, const struct tensor *text, struct q_tap *tap,
-                                  struct transformer_tape *tape);
+struct tensor transformer_forward(struct ctx *c, struct transformer *t, const struct tensor *x, const struct tensor *text,
+                                  struct q_tap *tap, struct transformer_tape *tape);
 /* Fresh dx; dtext: NULL, or F32, added to. Gives the tape back. */
 struct tensor transformer_backward(struct ctx *c, struct transformer *t, struct transformer_tape *tape, const struct tensor *x,
                                    const struct tensor *text, struct q_tap *tap, const struct tensor *dy, struct tensor *dtext);
 void transformer_tape_drop(struct ctx *c, struct transformer *t, struct transformer_tape *tape);
 
 /* Attention on its own, for the text encoder and the VAE. context NULL: self-attention. Projections with bias where bias. */
-bool attention_init(struct attention *a, struct param_set *s, const char *const path[4], int64_t channels, int64_t context, int heads, bool bias);
+bool attention_init(struct attention *a, struct param_set *s, const char *const path[4], int64_t channels, int64_t context, int heads,
+                    bool bias);
 void attention_qkv(struct ctx *c, struct attention *a, const struct tensor *x, const struct tensor *context, struct attention_tape *t);
 /* o (in the tape) and the projected result. */
 struct tensor attention_mix(struct ctx *c, struct attention *a, struct attention_tape *t, bool causal);
 /* dx fresh; dcontext: cross-attention's, F32, added to, NULL: not wanted. dq_extra: NULL or added to dq. Gives the tape back. */
-struct tensor attention_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *x, const struct tensor *context,
-                                 const struct tensor *dy, const struct tensor *dq_extra, struct tensor *dcontext, bool causal);
+struct tensor attention_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *x,
+                                 const struct tensor *context, const struct tensor *dy, const struct tensor *dq_extra,
+                                 struct tensor *dcontext, bool causal);
 void attention_tape_drop(struct ctx *c, struct attention_tape *t);
 
 #endif

@@ -28,9 +28,9 @@ struct unit {
 };
 
 struct unit_tape {
-  struct tensor x;   /* input, after joining */
-  int64_t own_ch;    /* channels of x that came from below, the rest is the skip's */
-  bool kept;         /* the fields below are filled (not when recomputing) */
+  struct tensor x; /* input, after joining */
+  int64_t own_ch;  /* channels of x that came from below, the rest is the skip's */
+  bool kept;       /* the fields below are filled (not when recomputing) */
   struct resnet_tape resnet;
   struct transformer_tape transformer;
   struct tensor stats; /* UNIT_OUT */
@@ -60,8 +60,7 @@ struct unet {
 
 static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, const char *fmt, ...)
-{
+static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, const char *fmt, ...) {
   if (u->units == u->cap) {
     int cap = u->cap ? 2 * u->cap : 64;
     struct unit *more = realloc(u->unit, (size_t)cap * sizeof *more);
@@ -80,14 +79,16 @@ static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, con
   return n;
 }
 
-static struct transformer_spec spec_of(const struct unet_config *c, int level)
-{
-  return (struct transformer_spec){ .channels = c->channels[level], .cross_dim = c->cross_dim, .heads = c->heads[level], .blocks = c->transformer_layers[level],
-                                    .groups = c->groups, .linear_projection = c->linear_projection };
+static struct transformer_spec spec_of(const struct unet_config *c, int level) {
+  return (struct transformer_spec){.channels = c->channels[level],
+                                   .cross_dim = c->cross_dim,
+                                   .heads = c->heads[level],
+                                   .blocks = c->transformer_layers[level],
+                                   .groups = c->groups,
+                                   .linear_projection = c->linear_projection};
 }
 
-static bool add_resnet(struct unet *u, int level, bool pop, int64_t in, int64_t out, const char *path)
-{
+static bool add_resnet(struct unet *u, int level, bool pop, int64_t in, int64_t out, const char *path) {
   const struct unet_config *c = &u->config;
   struct unit *n = add_unit(u, UNIT_RESNET, level, "%s", path);
   if (!n) return false;
@@ -95,22 +96,19 @@ static bool add_resnet(struct unet *u, int level, bool pop, int64_t in, int64_t 
   return resnet_init(&n->u.resnet, u->params, path, in, out, 4 * (int64_t)c->channels[0], c->groups, c->norm_eps);
 }
 
-static bool add_transformer(struct unet *u, int grid_level, int config_level, const char *path)
-{
+static bool add_transformer(struct unet *u, int grid_level, int config_level, const char *path) {
   struct transformer_spec s = spec_of(&u->config, config_level);
   struct unit *n = add_unit(u, UNIT_TRANSFORMER, grid_level, "%s", path);
   return n && transformer_init(&n->u.transformer, u->params, path, &s);
 }
 
-static bool add_conv(struct unet *u, enum unit_kind kind, int level, int64_t channels, int stride, const char *path)
-{
+static bool add_conv(struct unet *u, enum unit_kind kind, int level, int64_t channels, int stride, const char *path) {
   struct unit *n = add_unit(u, kind, level, "%s", path);
   return n && conv_init(&n->u.conv, u->params, path, channels, channels, 3, stride, 1);
 }
 
 /* skips[]: channels of what lies on the stack. */
-static bool add_down(struct unet *u, int i, int64_t *skips, int *n_skips)
-{
+static bool add_down(struct unet *u, int i, int64_t *skips, int *n_skips) {
   const struct unet_config *c = &u->config;
   char p[PATH];
   int64_t in = c->channels[i > 0 ? i - 1 : 0], out = c->channels[i];
@@ -130,16 +128,14 @@ static bool add_down(struct unet *u, int i, int64_t *skips, int *n_skips)
   return true;
 }
 
-static bool add_mid(struct unet *u)
-{
+static bool add_mid(struct unet *u) {
   int last = u->config.levels - 1;
   int64_t ch = u->config.channels[last];
   return add_resnet(u, last, false, ch, ch, "mid_block.resnets.0") && add_transformer(u, last, last, "mid_block.attentions.0") &&
          add_resnet(u, last, false, ch, ch, "mid_block.resnets.1");
 }
 
-static bool add_up(struct unet *u, int i, const int64_t *skips, int *n_skips, int64_t *running)
-{
+static bool add_up(struct unet *u, int i, const int64_t *skips, int *n_skips, int64_t *running) {
   const struct unet_config *c = &u->config;
   int level = c->levels - 1 - i;
   int64_t out = c->channels[level];
@@ -155,8 +151,7 @@ static bool add_up(struct unet *u, int i, const int64_t *skips, int *n_skips, in
   return level == 0 || add_conv(u, UNIT_UP, level, out, 1, p);
 }
 
-static bool build(struct unet *u)
-{
+static bool build(struct unet *u) {
   const struct unet_config *c = &u->config;
   int64_t ch0 = c->channels[0], skips[MAX_SKIPS], running = c->channels[c->levels - 1];
   int n_skips = 0;
@@ -178,8 +173,7 @@ static bool build(struct unet *u)
   return u->tape.unit != NULL;
 }
 
-struct unet *unet_new(const struct unet_config *c, struct err *e)
-{
+struct unet *unet_new(const struct unet_config *c, struct err *e) {
   struct unet *u = calloc(1, sizeof *u);
   if (u) {
     u->config = *c;
@@ -191,13 +185,11 @@ struct unet *unet_new(const struct unet_config *c, struct err *e)
   return NULL;
 }
 
-static void drop_packs(struct param_set *s, struct backend *b)
-{
+static void drop_packs(struct param_set *s, struct backend *b) {
   for (int i = 0; b && s && i < s->n; i++) b->op->drop_pack(b, s->p[i]);
 }
 
-void unet_delete(struct unet *u, struct backend *b)
-{
+void unet_delete(struct unet *u, struct backend *b) {
   if (!u) return;
   drop_packs(u->params, b);
   if (u->lora) drop_packs(u->lora->params, b);
@@ -208,36 +200,41 @@ void unet_delete(struct unet *u, struct backend *b)
   free(u);
 }
 
-const struct unet_config *unet_config(const struct unet *u) { return &u->config; }
-struct param_set *unet_params(struct unet *u) { return u->params; }
-struct lora_set *unet_lora(struct unet *u) { return u->lora; }
+const struct unet_config *unet_config(const struct unet *u) {
+  return &u->config;
+}
+struct param_set *unet_params(struct unet *u) {
+  return u->params;
+}
+struct lora_set *unet_lora(struct unet *u) {
+  return u->lora;
+}
 
-static bool adapt_unit(struct unet *u, struct unit *n, const struct lora_spec *spec)
-{
+static bool adapt_unit(struct unet *u, struct unit *n, const struct lora_spec *spec) {
   if (n->kind == UNIT_RESNET) return resnet_adapt(&n->u.resnet, u->lora, spec, n->path);
   if (n->kind == UNIT_TRANSFORMER) return transformer_adapt(&n->u.transformer, u->lora, spec, n->path);
   return true;
 }
 
-bool unet_attach_lora(struct unet *u, const struct lora_spec *spec, struct err *e)
-{
+bool unet_attach_lora(struct unet *u, const struct lora_spec *spec, struct err *e) {
   if (!u->lora) u->lora = lora_set_new();
-  bool ok = u->lora && linear_adapt(&u->time1, u->lora, spec, "time_embedding.linear_1") && linear_adapt(&u->time2, u->lora, spec, "time_embedding.linear_2");
+  bool ok = u->lora && linear_adapt(&u->time1, u->lora, spec, "time_embedding.linear_1") &&
+            linear_adapt(&u->time2, u->lora, spec, "time_embedding.linear_2");
   for (int i = 0; ok && i < u->units; i++) ok = adapt_unit(u, &u->unit[i], spec);
   if (!ok) return err_set(e, ERR_FIT, "out of memory while attaching the adapters");
-  if (u->lora->n == 0) return err_set(e, ERR_USAGE, "no layer of the UNet matches the adapter targets (first of them: \"%s\"); try to_q, to_k, to_v, to_out.0", spec->target[0]);
+  if (u->lora->n == 0)
+    return err_set(e, ERR_USAGE, "no layer of the UNet matches the adapter targets (first of them: \"%s\"); try to_q, to_k, to_v, to_out.0",
+                   spec->target[0]);
   return true;
 }
 
 /* --- the PDM layer -------------------------------------------------------------------------------------------------------- */
 
-static void pdm_name(const struct unit *n, int block, char *out, size_t size)
-{
+static void pdm_name(const struct unit *n, int block, char *out, size_t size) {
   snprintf(out, size, "%s.transformer_blocks.%d.attn1", n->path, block);
 }
 
-bool unet_pdm_layer(const struct unet *u, const char *name, char *out, size_t n, int *handle, struct err *e)
-{
+bool unet_pdm_layer(const struct unet *u, const char *name, char *out, size_t n, int *handle, struct err *e) {
   char list[700] = "";
   for (int i = u->units - 1; i >= 0; i--) {
     if (u->unit[i].kind != UNIT_TRANSFORMER) continue;
@@ -256,10 +253,11 @@ bool unet_pdm_layer(const struct unet *u, const char *name, char *out, size_t n,
   return err_set(e, ERR_USAGE, "[losses] pdm_layer: the UNet has no self-attention \"%s\"; it has %s", name ? name : "", list);
 }
 
-int64_t unet_pdm_channels(const struct unet *u, int handle) { return u->unit[handle / TRANSFORMER_MAX_BLOCKS].u.transformer.in.out; }
+int64_t unet_pdm_channels(const struct unet *u, int handle) {
+  return u->unit[handle / TRANSFORMER_MAX_BLOCKS].u.transformer.in.out;
+}
 
-void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int *gw)
-{
+void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int *gw) {
   for (int i = 0; i < u->unit[handle / TRANSFORMER_MAX_BLOCKS].level; i++) {
     h = (h + 1) / 2;
     w = (w + 1) / 2;
@@ -271,11 +269,10 @@ void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int 
 /* --- time embedding --------------------------------------------------------------------------------------------------------- */
 
 /* diffusers' get_timestep_embedding, float arithmetic as there. */
-static struct tensor sinusoid(struct ctx *c, const struct unet_config *k, const float *t, int64_t n)
-{
+static struct tensor sinusoid(struct ctx *c, const struct unet_config *k, const float *t, int64_t n) {
   int dim = k->channels[0], half = dim / 2;
   float *v = calloc((size_t)(n * dim), sizeof *v);
-  struct tensor y = { 0 };
+  struct tensor y = {0};
   if (!v) {
     c->failed = !err_set(c->err, ERR_FIT, "out of memory");
     return y;
@@ -287,20 +284,18 @@ static struct tensor sinusoid(struct ctx *c, const struct unet_config *k, const 
       v[i * dim + m] = k->flip_sin_to_cos ? cosf(angle) : sinf(angle);
       v[i * dim + half + m] = k->flip_sin_to_cos ? sinf(angle) : cosf(angle);
     }
-  y = ctx_upload(c, c->act, 2, (int64_t[]){ n, dim }, v);
+  y = ctx_upload(c, c->act, 2, (int64_t[]){n, dim}, v);
   free(v);
   return y;
 }
 
-static struct tensor silu(struct ctx *c, const struct tensor *x)
-{
+static struct tensor silu(struct ctx *c, const struct tensor *x) {
   struct tensor y = ctx_like(c, x);
   if (!c->failed) c->b->op->act(c->b, &y, x, ACT_SILU);
   return y;
 }
 
-static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t n, struct unet_tape *tape)
-{
+static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t n, struct unet_tape *tape) {
   tape->sinusoid = sinusoid(c, &u->config, t, n);
   tape->hidden = linear_forward(c, &u->time1, &tape->sinusoid);
   struct tensor a = silu(c, &tape->hidden);
@@ -309,18 +304,18 @@ static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t 
   tape->emb = silu(c, &tape->temb);
 }
 
-static void time_drop(struct ctx *c, struct unet_tape *t)
-{
+static void time_drop(struct ctx *c, struct unet_tape *t) {
   ctx_free(c, &t->sinusoid);
   ctx_free(c, &t->hidden);
   ctx_free(c, &t->temb);
   ctx_free(c, &t->emb);
 }
 
-static bool time_trained(const struct unet *u) { return linear_trained(&u->time1) || linear_trained(&u->time2); }
+static bool time_trained(const struct unet *u) {
+  return linear_trained(&u->time1) || linear_trained(&u->time2);
+}
 
-static void time_backward(struct ctx *c, struct unet *u, struct unet_tape *t, struct tensor *demb)
-{
+static void time_backward(struct ctx *c, struct unet *u, struct unet_tape *t, struct tensor *demb) {
   if (c->failed) return;
   c->b->op->act_bwd(c->b, demb, demb, &t->temb, ACT_SILU);
   struct tensor a = silu(c, &t->hidden), da = ctx_like(c, &t->hidden);
@@ -349,16 +344,14 @@ struct pass {
 };
 
 /* tap handed down to the transformer unit i, or NULL. */
-static struct q_tap *tap_at(const struct unet_tap *tap, int i, struct q_tap *out)
-{
+static struct q_tap *tap_at(const struct unet_tap *tap, int i, struct q_tap *out) {
   if (!tap || tap->handle < 0 || tap->handle / TRANSFORMER_MAX_BLOCKS != i) return NULL;
-  *out = (struct q_tap){ .block = tap->handle % TRANSFORMER_MAX_BLOCKS, .dq = tap->dq, .stop = tap->stop };
+  *out = (struct q_tap){.block = tap->handle % TRANSFORMER_MAX_BLOCKS, .dq = tap->dq, .stop = tap->stop};
   return out;
 }
 
-static struct tensor up_forward(struct ctx *c, struct pass *p, struct conv *conv, const struct tensor *x)
-{
-  struct tensor big = { 0 };
+static struct tensor up_forward(struct ctx *c, struct pass *p, struct conv *conv, const struct tensor *x) {
+  struct tensor big = {0};
   if (!c->failed) {
     const struct tensor *like = &p->skip[p->skips - 1].t; /* the next skip has the size wanted, also where it is odd */
     big = ctx_new_4d(c, x->type, x->dim[0], like->dim[1], like->dim[2], x->dim[3]);
@@ -369,36 +362,34 @@ static struct tensor up_forward(struct ctx *c, struct pass *p, struct conv *conv
   return y;
 }
 
-static struct tensor out_forward(struct ctx *c, struct unet *u, const struct tensor *x, struct tensor *stats)
-{
+static struct tensor out_forward(struct ctx *c, struct unet *u, const struct tensor *x, struct tensor *stats) {
   struct tensor a = norm_forward(c, &u->norm_out, x, stats, true), y = conv_forward(c, &u->conv_out, &a);
   ctx_free(c, &a);
   return y;
 }
 
 /* inside: NULL, or receives what the unit's backward wants. */
-static struct tensor unit_forward(struct ctx *c, struct pass *p, int i, const struct tensor *x, struct q_tap *tap, struct unit_tape *inside)
-{
+static struct tensor unit_forward(struct ctx *c, struct pass *p, int i, const struct tensor *x, struct q_tap *tap,
+                                  struct unit_tape *inside) {
   struct unit *n = &p->u->unit[i];
   switch (n->kind) {
-  case UNIT_CONV_IN:
-  case UNIT_DOWN:
-    return conv_forward(c, &n->u.conv, x);
-  case UNIT_UP:
-    return up_forward(c, p, &n->u.conv, x);
-  case UNIT_OUT:
-    return out_forward(c, p->u, x, inside ? &inside->stats : NULL);
-  case UNIT_RESNET:
-    return resnet_forward(c, &n->u.resnet, x, &p->tape->emb, inside ? &inside->resnet : NULL);
-  case UNIT_TRANSFORMER:
-    return transformer_forward(c, &n->u.transformer, x, &p->text, tap, inside ? &inside->transformer : NULL);
+    case UNIT_CONV_IN:
+    case UNIT_DOWN:
+      return conv_forward(c, &n->u.conv, x);
+    case UNIT_UP:
+      return up_forward(c, p, &n->u.conv, x);
+    case UNIT_OUT:
+      return out_forward(c, p->u, x, inside ? &inside->stats : NULL);
+    case UNIT_RESNET:
+      return resnet_forward(c, &n->u.resnet, x, &p->tape->emb, inside ? &inside->resnet : NULL);
+    case UNIT_TRANSFORMER:
+      return transformer_forward(c, &n->u.transformer, x, &p->text, tap, inside ? &inside->transformer : NULL);
   }
-  return (struct tensor){ 0 };
+  return (struct tensor){0};
 }
 
 /* Joins the skip on top of the stack to x; x is given back unless it is on the stack itself. */
-static struct tensor join(struct ctx *c, struct pass *p, struct tensor *x, struct unit_tape *t)
-{
+static struct tensor join(struct ctx *c, struct pass *p, struct tensor *x, struct unit_tape *t) {
   struct skip s = p->skip[--p->skips];
   t->own_ch = x->dim[3];
   struct tensor y = ctx_new_4d(c, x->type, x->dim[0], x->dim[1], x->dim[2], x->dim[3] + s.t.dim[3]);
@@ -408,8 +399,7 @@ static struct tensor join(struct ctx *c, struct pass *p, struct tensor *x, struc
   return y;
 }
 
-static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x)
-{
+static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
   struct unet *u = p->u;
   bool x_is_skip = false; /* x lies on the stack, which gives it back */
   for (int i = 0; i < u->units && !c->failed; i++) {
@@ -422,11 +412,13 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x)
     t->kept = p->keep && !p->tape->o.recompute;
     struct tensor y = unit_forward(c, p, i, &x, here, t->kept ? t : NULL);
     if (here) p->tap->q = here->q;
-    if (p->keep) t->x = x;
-    else if (!x_is_skip || n->pop) ctx_free(c, &x);
+    if (p->keep)
+      t->x = x;
+    else if (!x_is_skip || n->pop)
+      ctx_free(c, &x);
     x = y;
     x_is_skip = n->push && !p->keep;
-    if (n->push) p->skip[p->skips++] = (struct skip){ y, !p->keep };
+    if (n->push) p->skip[p->skips++] = (struct skip){y, !p->keep};
     if (here && here->stop) break;
   }
   while (p->skips > 0) { /* only a tap that stopped the pass leaves some */
@@ -437,73 +429,68 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x)
 }
 
 struct tensor unet_forward(struct ctx *c, struct unet *u, const struct tensor *x, const float *t, const struct tensor *text,
-                           struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape)
-{
-  struct pass p = { .u = u, .tape = &u->tape, .keep = tape != NULL, .text = *text, .tap = tap };
-  u->tape.o = o ? *o : (struct unet_options){ 0 };
+                           struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape) {
+  struct pass p = {.u = u, .tape = &u->tape, .keep = tape != NULL, .text = *text, .tap = tap};
+  u->tape.o = o ? *o : (struct unet_options){0};
   u->tape.text_view = *text;
   time_forward(c, u, t, x->dim[0], &u->tape);
   struct tensor in = cast_to(c, x, c->act);
   struct tensor y = run_units(c, &p, in);
-  if (tape) *tape = &u->tape;
-  else time_drop(c, &u->tape);
+  if (tape)
+    *tape = &u->tape;
+  else
+    time_drop(c, &u->tape);
   return y;
 }
 
 /* --- backward ---------------------------------------------------------------------------------------------------------------- */
 
-static void unit_tape_drop(struct ctx *c, struct unit *n, struct unit_tape *t)
-{
+static void unit_tape_drop(struct ctx *c, struct unit *n, struct unit_tape *t) {
   ctx_free(c, &t->x);
   ctx_free(c, &t->stats);
   if (n->kind == UNIT_RESNET) resnet_tape_drop(c, &t->resnet);
   if (n->kind == UNIT_TRANSFORMER) transformer_tape_drop(c, &n->u.transformer, &t->transformer);
 }
 
-void unet_tape_drop(struct ctx *c, struct unet_tape *tape)
-{
+void unet_tape_drop(struct ctx *c, struct unet_tape *tape) {
   struct unet *u = (struct unet *)((char *)tape - offsetof(struct unet, tape));
   for (int i = 0; i < u->units; i++) unit_tape_drop(c, &u->unit[i], &tape->unit[i]);
   time_drop(c, tape);
 }
 
-static bool unit_trained(const struct unet *u, const struct unit *n)
-{
+static bool unit_trained(const struct unet *u, const struct unit *n) {
   switch (n->kind) {
-  case UNIT_CONV_IN:
-  case UNIT_DOWN:
-  case UNIT_UP:
-    return conv_trained(&n->u.conv);
-  case UNIT_OUT:
-    return conv_trained(&u->conv_out) || norm_trained(&u->norm_out);
-  case UNIT_RESNET:
-    return resnet_trained(&n->u.resnet);
-  case UNIT_TRANSFORMER:
-    return transformer_trained(&n->u.transformer);
+    case UNIT_CONV_IN:
+    case UNIT_DOWN:
+    case UNIT_UP:
+      return conv_trained(&n->u.conv);
+    case UNIT_OUT:
+      return conv_trained(&u->conv_out) || norm_trained(&u->norm_out);
+    case UNIT_RESNET:
+      return resnet_trained(&n->u.resnet);
+    case UNIT_TRANSFORMER:
+      return transformer_trained(&n->u.transformer);
   }
   return true;
 }
 
 /* The first unit whose backward anybody wants: below it no gradient is needed. */
-static int first_wanted(const struct unet *u, bool text, bool time)
-{
+static int first_wanted(const struct unet *u, bool text, bool time) {
   if (time) return 0;
   for (int i = 0; i < u->units; i++)
     if (unit_trained(u, &u->unit[i]) || (text && u->unit[i].kind == UNIT_TRANSFORMER)) return i;
   return u->units;
 }
 
-static struct tensor conv_unit_backward(struct ctx *c, struct conv *conv, const struct tensor *x, const struct tensor *dy, bool want_dx)
-{
-  struct tensor dx = { 0 };
+static struct tensor conv_unit_backward(struct ctx *c, struct conv *conv, const struct tensor *x, const struct tensor *dy, bool want_dx) {
+  struct tensor dx = {0};
   if (want_dx) dx = ctx_like(c, x);
   conv_backward(c, conv, x, dy, want_dx ? &dx : NULL);
   return dx;
 }
 
-static struct tensor up_backward(struct ctx *c, struct conv *conv, const struct tensor *x, const struct tensor *dy)
-{
-  struct tensor big = { 0 };
+static struct tensor up_backward(struct ctx *c, struct conv *conv, const struct tensor *x, const struct tensor *dy) {
+  struct tensor big = {0};
   struct tensor dbig = ctx_new_4d(c, dy->type, dy->dim[0], dy->dim[1], dy->dim[2], x->dim[3]);
   if (conv_trained(conv)) {
     big = ctx_like(c, &dbig);
@@ -517,9 +504,8 @@ static struct tensor up_backward(struct ctx *c, struct conv *conv, const struct 
   return dx;
 }
 
-static struct tensor out_backward(struct ctx *c, struct unet *u, struct unit_tape *t, const struct tensor *dy)
-{
-  struct tensor a = { 0 };
+static struct tensor out_backward(struct ctx *c, struct unet *u, struct unit_tape *t, const struct tensor *dy) {
+  struct tensor a = {0};
   if (conv_trained(&u->conv_out)) a = norm_forward(c, &u->norm_out, &t->x, NULL, true);
   struct tensor da = ctx_like(c, &t->x);
   conv_backward(c, &u->conv_out, &a, dy, &da);
@@ -538,40 +524,37 @@ struct back {
   int dskips;
 };
 
-static void recompute(struct ctx *c, struct back *k, int i, struct unit_tape *t)
-{
+static void recompute(struct ctx *c, struct back *k, int i, struct unit_tape *t) {
   enum unit_kind kind = k->p.u->unit[i].kind;
   if (t->kept || (kind != UNIT_RESNET && kind != UNIT_TRANSFORMER && kind != UNIT_OUT)) return;
   struct tensor y = unit_forward(c, &k->p, i, &t->x, NULL, t);
   ctx_free(c, &y);
 }
 
-static struct tensor unit_backward(struct ctx *c, struct back *k, int i, const struct tensor *dy)
-{
+static struct tensor unit_backward(struct ctx *c, struct back *k, int i, const struct tensor *dy) {
   struct unet *u = k->p.u;
   struct unit *n = &u->unit[i];
   struct unit_tape *t = &k->p.tape->unit[i];
   struct q_tap tap, *here = tap_at(k->p.tap, i, &tap);
   recompute(c, k, i, t);
   switch (n->kind) {
-  case UNIT_CONV_IN:
-  case UNIT_DOWN:
-    return conv_unit_backward(c, &n->u.conv, &t->x, dy, n->kind == UNIT_DOWN);
-  case UNIT_UP:
-    return up_backward(c, &n->u.conv, &t->x, dy);
-  case UNIT_OUT:
-    return out_backward(c, u, t, dy);
-  case UNIT_RESNET:
-    return resnet_backward(c, &n->u.resnet, &t->resnet, &t->x, &k->p.tape->emb, dy, k->want_time ? &k->demb : NULL);
-  case UNIT_TRANSFORMER:
-    return transformer_backward(c, &n->u.transformer, &t->transformer, &t->x, &k->p.text, here, dy, k->dtext);
+    case UNIT_CONV_IN:
+    case UNIT_DOWN:
+      return conv_unit_backward(c, &n->u.conv, &t->x, dy, n->kind == UNIT_DOWN);
+    case UNIT_UP:
+      return up_backward(c, &n->u.conv, &t->x, dy);
+    case UNIT_OUT:
+      return out_backward(c, u, t, dy);
+    case UNIT_RESNET:
+      return resnet_backward(c, &n->u.resnet, &t->resnet, &t->x, &k->p.tape->emb, dy, k->want_time ? &k->demb : NULL);
+    case UNIT_TRANSFORMER:
+      return transformer_backward(c, &n->u.transformer, &t->transformer, &t->x, &k->p.text, here, dy, k->dtext);
   }
-  return (struct tensor){ 0 };
+  return (struct tensor){0};
 }
 
 /* Parts the gradient of a joined input: the skip's part goes on the stack. */
-static struct tensor part(struct ctx *c, struct back *k, struct tensor *dx, int64_t own_ch)
-{
+static struct tensor part(struct ctx *c, struct back *k, struct tensor *dx, int64_t own_ch) {
   struct tensor own = ctx_new_4d(c, dx->type, dx->dim[0], dx->dim[1], dx->dim[2], own_ch);
   struct tensor skip = ctx_new_4d(c, dx->type, dx->dim[0], dx->dim[1], dx->dim[2], dx->dim[3] - own_ch);
   if (!c->failed) c->b->op->split(c->b, &own, &skip, dx);
@@ -580,8 +563,7 @@ static struct tensor part(struct ctx *c, struct back *k, struct tensor *dx, int6
   return own;
 }
 
-static void back_units(struct ctx *c, struct back *k, struct tensor *dy)
-{
+static void back_units(struct ctx *c, struct back *k, struct tensor *dy) {
   struct unet *u = k->p.u;
   for (int i = u->units - 1; i >= k->first && !c->failed; i--) {
     struct unit *n = &u->unit[i];
@@ -600,9 +582,8 @@ static void back_units(struct ctx *c, struct back *k, struct tensor *dy)
   while (k->dskips > 0) ctx_free(c, &k->dskip[--k->dskips]);
 }
 
-void unet_backward(struct ctx *c, struct unet *u, struct unet_tape *tape, struct tensor *dy, struct unet_tap *tap, struct tensor *dtext)
-{
-  struct back k = { .p = { .u = u, .tape = tape, .keep = true, .text = tape->text_view, .tap = tap }, .dtext = dtext };
+void unet_backward(struct ctx *c, struct unet *u, struct unet_tape *tape, struct tensor *dy, struct unet_tap *tap, struct tensor *dtext) {
+  struct back k = {.p = {.u = u, .tape = tape, .keep = true, .text = tape->text_view, .tap = tap}, .dtext = dtext};
   k.want_time = time_trained(u);
   k.first = first_wanted(u, dtext != NULL, k.want_time);
   if (k.want_time) {

@@ -47,10 +47,10 @@ int64_t unet_pdm_channels(const struct unet *u, int handle);
 void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int *gw);
 
 struct unet_tap {
-  int handle;          /* from unet_pdm_layer; -1: none */
-  struct tensor q;     /* out: [n, tokens, channels], activations' type, Q incl. adapters; from the pool, the caller gives it back */
-  struct tensor dq;    /* in, for unet_backward: gradient added to dQ, same shape; empty: none */
-  bool stop;           /* forward only: return as soon as q is known (the result of unet_forward is then empty) */
+  int handle;       /* from unet_pdm_layer; -1: none */
+  struct tensor q;  /* out: [n, tokens, channels], activations' type, Q incl. adapters; from the pool, the caller gives it back */
+  struct tensor dq; /* in, for unet_backward: gradient added to dQ, same shape; empty: none */
+  bool stop;        /* forward only: return as soon as q is known (the result of unet_forward is then empty) */
 };
 
 /* --- Passes ---------------------------------------------------------------------------------------------------------- */

@@ -16,7 +16,8 @@ struct vae_config {
 bool vae_config_read(struct vae_config *c, const struct json *j, struct err *e);
 
 struct vae;
-struct vae *vae_new(const struct vae_config *c, struct err *e); /* parameter names in the new style: "encoder.mid_block.attentions.0.to_q.weight" */
+struct vae *vae_new(const struct vae_config *c,
+                    struct err *e); /* parameter names in the new style: "encoder.mid_block.attentions.0.to_q.weight" */
 void vae_delete(struct vae *v, struct backend *b);
 const struct vae_config *vae_config(const struct vae *v);
 struct param_set *vae_params(struct vae *v);

@@ -248,7 +248,8 @@ void checkpoint_path(const char *run_dir, int step, bool final, char *out, size_
 }
 
 /* The weights of the group called name for the host to read; NULL where it is not trained (*e untouched) or memory is out. */
-static const float *host_weights(const struct optimizer *o, const char *const *names, const char *name, bool averaged, float **copy, struct err *e) {
+static const float *host_weights(const struct optimizer *o, const char *const *names, const char *name, bool averaged, float **copy,
+                                 struct err *e) {
   *copy = NULL;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = o->group + i;

@@ -12,8 +12,7 @@ static size_t moment_bytes(const struct param_set *s, enum dtype type) {
 
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema) {
   size_t bytes = 0;
-  for (int i = 0; i < n; i++)
-    bytes += 2 * moment_bytes(sets[i], moments) + (ema ? (size_t)sets[i]->count * sizeof(float) : 0);
+  for (int i = 0; i < n; i++) bytes += 2 * moment_bytes(sets[i], moments) + (ema ? (size_t)sets[i]->count * sizeof(float) : 0);
   return bytes;
 }
 
@@ -22,13 +21,10 @@ static bool group_init(struct opt_group *g, struct backend *b, struct param_set 
   g->set = set;
   g->m = tensor_1d(b->op->alloc(b, bytes, e), moments, set->count);
   g->v = tensor_1d(g->m.data != NULL ? b->op->alloc(b, bytes, e) : NULL, moments, set->count);
-  if (g->v.data == NULL)
-    return false;
-  if (!ema)
-    return true;
+  if (g->v.data == NULL) return false;
+  if (!ema) return true;
   g->ema = b->op->alloc(b, weights, e);
-  if (g->ema == NULL)
-    return false;
+  if (g->ema == NULL) return false;
   b->op->move(b, g->ema, set->w, weights);
   return true;
 }
@@ -36,8 +32,7 @@ static bool group_init(struct opt_group *g, struct backend *b, struct param_set 
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e) {
   *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1};
-  if (n > OPT_MAX_GROUPS)
-    return err_set(e, ERR_FAILED, "%d parameter sets, %d are possible", n, OPT_MAX_GROUPS);
+  if (n > OPT_MAX_GROUPS) return err_set(e, ERR_FAILED, "%d parameter sets, %d are possible", n, OPT_MAX_GROUPS);
   for (int i = 0; i < n; i++) {
     o->groups = i + 1;
     if (!group_init(&o->group[i], b, sets[i], moments, ema, e)) {
@@ -51,12 +46,9 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
 void optimizer_release(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
     struct opt_group *g = &o->group[i];
-    if (g->m.data != NULL)
-      o->b->op->release(o->b, g->m.data, tensor_bytes(&g->m));
-    if (g->v.data != NULL)
-      o->b->op->release(o->b, g->v.data, tensor_bytes(&g->v));
-    if (g->ema != NULL)
-      o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
+    if (g->m.data != NULL) o->b->op->release(o->b, g->m.data, tensor_bytes(&g->m));
+    if (g->v.data != NULL) o->b->op->release(o->b, g->v.data, tensor_bytes(&g->v));
+    if (g->ema != NULL) o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
     *g = (struct opt_group){.set = NULL};
   }
   o->groups = 0;
@@ -65,8 +57,7 @@ void optimizer_release(struct optimizer *o) {
 /* Gradients of frozen parameters are zero: nobody writes them. */
 double optimizer_norm(const struct optimizer *o) {
   double sum = 0;
-  for (int i = 0; i < o->groups; i++)
-    sum += o->b->op->sum_squares(o->b, o->group[i].set->g, o->group[i].set->count);
+  for (int i = 0; i < o->groups; i++) sum += o->b->op->sum_squares(o->b, o->group[i].set->g, o->group[i].set->count);
   return sqrt(sum);
 }
 
@@ -82,22 +73,18 @@ static void update(struct optimizer *o, struct opt_group *g, const struct adamw 
   struct param_set *s = g->set;
   for (int i = 0; i < s->n;) {
     int last = i;
-    while (last < s->n && s->p[last]->frozen == s->p[i]->frozen)
-      last++;
+    while (last < s->n && s->p[last]->frozen == s->p[i]->frozen) last++;
     int64_t from = s->p[i]->offset, to = last < s->n ? s->p[last]->offset : s->count;
     struct tensor m = tensor_slice(g->m, from, to - from), v = tensor_slice(g->v, from, to - from);
-    if (!s->p[i]->frozen)
-      o->b->op->adamw(o->b, s->w + from, s->g + from, &m, &v, to - from, a);
-    for (; i < last; i++)
-      s->p[i]->version += !s->p[i]->frozen;
+    if (!s->p[i]->frozen) o->b->op->adamw(o->b, s->w + from, s->g + from, &m, &v, to - from, a);
+    for (; i < last; i++) s->p[i]->version += !s->p[i]->frozen;
   }
 }
 
 static void update_ema(struct optimizer *o, struct opt_group *g) {
   double decay = fmin(o->ema_decay, (1.0 + o->step) / (10.0 + o->step));
   struct tensor ema = tensor_1d(g->ema, DT_F32, g->set->count), w = tensor_1d(g->set->w, DT_F32, g->set->count);
-  if (g->ema != NULL)
-    o->b->op->axpby(o->b, &ema, (float)(1 - decay), &w, (float)decay);
+  if (g->ema != NULL) o->b->op->axpby(o->b, &ema, (float)(1 - decay), &w, (float)decay);
 }
 
 bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e) {

@@ -32,7 +32,8 @@ struct optimizer {
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
 };
-bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema, struct err *e);
+bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
+                    struct err *e);
 void optimizer_release(struct optimizer *o);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
 /* Global L2 norm of all gradients (before clipping). */

@@ -20,12 +20,12 @@ struct pictures {
   int n;
   bool guided;
   struct latent_size size;
-  const float *noise;     /* [n, h, w, c] */
-  float *latents;         /* [n, h, w, c]: the result */
-  float *pixels;          /* [H, W, 3] */
-  float *t;               /* [2n]: timesteps of a pass */
-  const char **distinct;  /* [n + 1]: prompts to embed */
-  int *row;               /* [2n]: which of them an item of the pass wants */
+  const float *noise;    /* [n, h, w, c] */
+  float *latents;        /* [n, h, w, c]: the result */
+  float *pixels;         /* [H, W, 3] */
+  float *t;              /* [2n]: timesteps of a pass */
+  const char **distinct; /* [n + 1]: prompts to embed */
+  int *row;              /* [2n]: which of them an item of the pass wants */
   int rows;
   struct image *out;
   int (*stop)(void *);
@@ -38,26 +38,21 @@ static int passes(const struct pictures *p) {
 
 static int find_prompt(struct pictures *p, const char *text) {
   int i = 0;
-  while (i < p->rows && strcmp(p->distinct[i], text) != 0)
-    i++;
-  if (i == p->rows)
-    p->distinct[p->rows++] = text;
+  while (i < p->rows && strcmp(p->distinct[i], text) != 0) i++;
+  if (i == p->rows) p->distinct[p->rows++] = text;
   return i;
 }
 
 static void plan_text(struct pictures *p) {
   int first = passes(p) - p->n; /* of the conditional half */
-  for (int i = 0; i < first; i++)
-    p->row[i] = find_prompt(p, p->j->negative);
-  for (int i = 0; i < p->n; i++)
-    p->row[first + i] = find_prompt(p, p->prompts[i]);
+  for (int i = 0; i < first; i++) p->row[i] = find_prompt(p, p->j->negative);
+  for (int i = 0; i < p->n; i++) p->row[first + i] = find_prompt(p, p->prompts[i]);
 }
 
 /* [passes, 77, width]: each distinct prompt computed once, its rows copied to every item that wants it. */
 static struct tensor embed(struct ctx *c, const struct pictures *p) {
   struct tensor once = model_embed(c, p->m, p->distinct, p->rows), text = {0};
-  if (!c->failed)
-    text = ctx_new_3d(c, once.type, passes(p), once.dim[1], once.dim[2]);
+  if (!c->failed) text = ctx_new_3d(c, once.type, passes(p), once.dim[1], once.dim[2]);
   for (int i = 0; !c->failed && i < passes(p); i++) {
     struct tensor from = tensor_slice(once, p->row[i], 1), to = tensor_slice(text, i, 1);
     c->b->op->move(c->b, to.data, from.data, tensor_bytes(&from));
@@ -73,8 +68,7 @@ static struct tensor latent_tensor(struct ctx *c, const struct pictures *p, int 
 static struct tensor start(struct ctx *c, const struct pictures *p, const struct sampler *s) {
   int64_t dim[] = {p->n, p->size.h, p->size.w, p->size.channels};
   struct tensor noise = ctx_upload(c, DT_F32, 4, dim, p->noise), x = ctx_like(c, &noise);
-  if (!c->failed)
-    c->b->op->axpby(c->b, &x, (float)sampler_init_sigma(s), &noise, 0);
+  if (!c->failed) c->b->op->axpby(c->b, &x, (float)sampler_init_sigma(s), &noise, 0);
   ctx_free(c, &noise);
   return x;
 }
@@ -83,17 +77,13 @@ static struct tensor start(struct ctx *c, const struct pictures *p, const struct
 static struct tensor predict(struct ctx *c, struct pictures *p, struct sampler *s, int i, const struct tensor *x,
                              const struct tensor *text) {
   struct tensor in = latent_tensor(c, p, passes(p));
-  if (c->failed)
-    return in;
+  if (c->failed) return in;
   struct tensor first = tensor_slice(in, 0, p->n), second = tensor_slice(in, passes(p) - p->n, p->n);
   sampler_input(s, c, i, &first, x);
-  if (p->guided)
-    c->b->op->move(c->b, second.data, first.data, tensor_bytes(&first));
-  for (int k = 0; k < passes(p); k++)
-    p->t[k] = sampler_timestep(s, i);
+  if (p->guided) c->b->op->move(c->b, second.data, first.data, tensor_bytes(&first));
+  for (int k = 0; k < passes(p); k++) p->t[k] = sampler_timestep(s, i);
   struct tensor y = unet_forward(c, p->m->unet, &in, p->t, text, NULL, NULL, NULL);
-  if (!c->failed)
-    c->b->op->cast(c->b, &in, &y);
+  if (!c->failed) c->b->op->cast(c->b, &in, &y);
   ctx_free(c, &y);
   return in;
 }
@@ -108,8 +98,7 @@ static void evaluate(struct ctx *c, struct pictures *p, struct sampler *s, int i
   struct tensor both = predict(c, p, s, i, x, text);
   if (!c->failed) {
     struct tensor first = tensor_slice(both, 0, p->n), second = tensor_slice(both, passes(p) - p->n, p->n);
-    if (p->guided)
-      guide(c, p, &first, &second);
+    if (p->guided) guide(c, p, &first, &second);
     sampler_step(s, c, i, x, &first);
   }
   ctx_free(c, &both);
@@ -129,8 +118,7 @@ static void decode_one(struct ctx *c, struct pictures *p, struct tensor *x, int 
   const struct vae_config *v = vae_config(p->m->vae);
   struct tensor item = tensor_slice(*x, i, 1), z = ctx_like(c, &item), y = {0};
   if (!c->failed) {
-    if (v->shift_factor != 0)
-      c->b->op->fill(c->b, &z, v->shift_factor);
+    if (v->shift_factor != 0) c->b->op->fill(c->b, &z, v->shift_factor);
     c->b->op->axpby(c->b, &z, 1 / v->scaling_factor, &item, v->shift_factor != 0 ? 1 : 0);
     y = vae_decode(c, p->m->vae, &z);
   }
@@ -147,24 +135,20 @@ static void decode_one(struct ctx *c, struct pictures *p, struct tensor *x, int 
 static void decode(struct ctx *c, struct pictures *p, struct tensor *x) {
   enum dtype act = c->act;
   c->act = DT_F32;
-  for (int i = 0; i < p->n && goes_on(c, p); i++)
-    decode_one(c, p, x, i);
+  for (int i = 0; i < p->n && goes_on(c, p); i++) decode_one(c, p, x, i);
   c->act = act;
 }
 
 static bool make(struct ctx *c, void *user) {
   struct pictures *p = user;
   struct sampler *s = sampler_new(p->j->sampler, &p->m->schedule, p->j->steps, c->err);
-  if (s == NULL)
-    return false;
+  if (s == NULL) return false;
   struct tensor text = embed(c, p), x = start(c, p, s);
-  for (int i = 0; i < sampler_evaluations(s) && goes_on(c, p); i++)
-    evaluate(c, p, s, i, &x, &text);
+  for (int i = 0; i < sampler_evaluations(s) && goes_on(c, p); i++) evaluate(c, p, s, i, &x, &text);
   ctx_free(c, &text);
   sampler_delete(s, c);
   ctx_download(c, p->latents, &x);
-  if (p->out != NULL)
-    decode(c, p, &x);
+  if (p->out != NULL) decode(c, p, &x);
   ctx_free(c, &x);
   return ctx_ok(c);
 }
@@ -178,20 +162,17 @@ static bool check(const struct model *m, const struct picture_job *j, int n, str
 
 static float *seed_noise(const uint64_t *seeds, int n, const struct latent_size *s) {
   float *noise = malloc((size_t)n * (size_t)s->count * sizeof *noise);
-  for (int i = 0; noise != NULL && i < n; i++)
-    picture_noise(seeds[i], s->h, s->w, s->channels, noise + i * s->count);
+  for (int i = 0; noise != NULL && i < n; i++) picture_noise(seeds[i], s->h, s->w, s->channels, noise + i * s->count);
   return noise;
 }
 
 static void release_pictures(struct image *out, int n) {
-  for (int i = 0; out != NULL && i < n; i++)
-    image_release(&out[i]);
+  for (int i = 0; out != NULL && i < n; i++) image_release(&out[i]);
 }
 
 bool pictures_make(struct model *m, enum dtype act, const struct picture_job *j, const char *const *prompts, const uint64_t *seeds, int n,
                    const float *noise, struct image *out, float *latents, int (*stop)(void *), void *stop_user, struct err *e) {
-  if (!check(m, j, n, e))
-    return false;
+  if (!check(m, j, n, e)) return false;
   struct pictures p = {.m = m, .j = j, .prompts = prompts, .n = n, .out = out, .stop = stop, .stop_user = stop_user};
   p.guided = j->guidance > 1;
   p.size = latent_size_of(m, j->width, j->height);
@@ -203,8 +184,7 @@ bool pictures_make(struct model *m, enum dtype act, const struct picture_job *j,
   p.t = malloc(2 * (size_t)n * sizeof *p.t);
   p.distinct = malloc(((size_t)n + 1) * sizeof *p.distinct);
   p.row = malloc(2 * (size_t)n * sizeof *p.row);
-  if (out != NULL)
-    memset(out, 0, (size_t)n * sizeof *out);
+  if (out != NULL) memset(out, 0, (size_t)n * sizeof *out);
   bool ok = p.noise != NULL && p.latents != NULL && p.pixels != NULL && p.t != NULL && p.distinct != NULL && p.row != NULL;
   if (ok) {
     plan_text(&p);
@@ -212,8 +192,7 @@ bool pictures_make(struct model *m, enum dtype act, const struct picture_job *j,
   } else {
     err_set(e, ERR_FIT, "out of memory for %d pictures", n);
   }
-  if (!ok)
-    release_pictures(out, n);
+  if (!ok) release_pictures(out, n);
   free(p.row);
   free(p.distinct);
   free(p.t);
@@ -230,8 +209,7 @@ void picture_noise(uint64_t seed, int h, int w, int channels, float *out) {
 
 /* numpy's round: half to even, as rintf. A value that is not a number becomes black. */
 bool picture_from_floats(struct image *im, const float *x, int w, int h) {
-  if (!image_new(im, w, h, 3))
-    return false;
+  if (!image_new(im, w, h, 3)) return false;
   for (int64_t i = 0; i < (int64_t)w * h * 3; i++) {
     float v = x[i] / 2 + 0.5f;
     im->px[i] = (unsigned char)rintf((v > 0 ? v < 1 ? v : 1 : 0) * 255);
@@ -263,12 +241,10 @@ static bool encode(struct ctx *c, void *user) {
 }
 
 bool pictures_encode(struct model *m, enum dtype act, const struct image *im, int n, const float *noise, float *out, struct err *e) {
-  if (n < 1)
-    return true;
+  if (n < 1) return true;
   struct encoding p = {.m = m, .im = im, .n = n, .noise = noise, .out = out, .size = latent_size_of(m, im->w, im->h)};
   for (int i = 1; i < n; i++)
-    if (im[i].w != im->w || im[i].h != im->h)
-      return err_set(e, ERR_FAILED, "pictures of different sizes to encode");
+    if (im[i].w != im->w || im[i].h != im->h) return err_set(e, ERR_FAILED, "pictures of different sizes to encode");
   p.pixels = malloc((size_t)im->w * (size_t)im->h * 3 * sizeof *p.pixels);
   p.moments = malloc((size_t)p.size.count * 2 * sizeof *p.moments);
   bool ok = p.pixels != NULL && p.moments != NULL ? workspace_run(&m->work, m->b, act, encode, &p, NULL, e)

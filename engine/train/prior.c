@@ -38,8 +38,7 @@ static bool choose_dir(const struct model *m, enum dtype act, const struct setti
   int n;
   snprintf(name, sizeof name, "%.40s", s->subject.class_name);
   for (char *p = name; *p != '\0'; p++)
-    if (!isalnum((unsigned char)*p))
-      *p = '-';
+    if (!isalnum((unsigned char)*p)) *p = '-';
   hash_job(m, act, s, hash);
   if (given[0] != '\0')
     n = snprintf(out, size, "%s", given);
@@ -52,8 +51,7 @@ static bool is_picture(const char *name) {
   static const char *const end[] = {".png", ".jpg", ".jpeg", ".webp"};
   const char *dot = strrchr(name, '.');
   for (size_t i = 0; dot != NULL && name[0] != '.' && i < sizeof end / sizeof *end; i++)
-    if (strcasecmp(dot, end[i]) == 0)
-      return true;
+    if (strcasecmp(dot, end[i]) == 0) return true;
   return false;
 }
 
@@ -65,8 +63,7 @@ static void picture_name(int index, char *out, size_t n) {
 static int own_index(const char *name) {
   int index = -1;
   char again[64];
-  if (sscanf(name, "class-%d-", &index) != 1 || index < 0)
-    return -1;
+  if (sscanf(name, "class-%d-", &index) != 1 || index < 0) return -1;
   picture_name(index, again, sizeof again);
   return strcmp(name, again) == 0 ? index : -1;
 }
@@ -93,14 +90,12 @@ static bool list(const char *dir, struct listing *l, struct err *e) {
     l->entry = NULL;
     return errno == ENOENT || err_set_errno(e, ERR_INPUT, "%s: cannot read the directory of class images", dir);
   }
-  for (int i = 0; i < l->n; i++)
-    l->foreign += own_index(l->entry[i]->d_name) < 0;
+  for (int i = 0; i < l->n; i++) l->foreign += own_index(l->entry[i]->d_name) < 0;
   return true;
 }
 
 static void listing_release(struct listing *l) {
-  for (int i = 0; i < l->n; i++)
-    free(l->entry[i]);
+  for (int i = 0; i < l->n; i++) free(l->entry[i]);
   free(l->entry);
 }
 
@@ -125,8 +120,7 @@ static int mark_present(const struct listing *l, bool *have, int wanted) {
 int prior_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e) {
   char dir[PATH];
   struct listing l;
-  if (!choose_dir(m, act, s, dir, sizeof dir, e) || !list(dir, &l, e))
-    return -1;
+  if (!choose_dir(m, act, s, dir, sizeof dir, e) || !list(dir, &l, e)) return -1;
   int wanted = own_wanted(&l, s->prior.images), missing = -1;
   bool *have = calloc((size_t)wanted + 1, sizeof *have);
   if (have != NULL)
@@ -158,8 +152,7 @@ struct making {
 
 static void transpose(const float *in, int rows, int columns, float *out) {
   for (int r = 0; r < rows; r++)
-    for (int c = 0; c < columns; c++)
-      out[c * rows + r] = in[r * columns + c];
+    for (int c = 0; c < columns; c++) out[c * rows + r] = in[r * columns + c];
 }
 
 static void latents_path(const char *dir, const char *picture, char *out, size_t n) {
@@ -174,8 +167,8 @@ static bool write_latents(const struct making *k, int index, const float *latent
   latents_path(k->dir, name, path, sizeof path);
   snprintf(seed, sizeof seed, "%d", index);
   transpose(latents, area, k->size.channels, k->nchw);
-  struct st_entry t = {.name = "latents", .type = DT_F32, .data_type = DT_F32, .data = k->nchw, .rank = 3,
-                       .dim = {k->size.channels, k->size.h, k->size.w}};
+  struct st_entry t = {
+      .name = "latents", .type = DT_F32, .data_type = DT_F32, .data = k->nchw, .rank = 3, .dim = {k->size.channels, k->size.h, k->size.w}};
   struct st_pair meta[] = {{"model", k->m->hash}, {"prompt", k->s->prompts.class_prompt}, {"seed", seed}};
   return st_write(path, &t, 1, meta, 3, e);
 }
@@ -189,8 +182,12 @@ static bool write_picture(const struct making *k, int index, const struct image 
   snprintf(seed, sizeof seed, "%d", index);
   snprintf(steps, sizeof steps, "%d", s->prior.steps);
   snprintf(guidance, sizeof guidance, "%g", s->prior.guidance);
-  struct png_text text[] = {{"prompt", s->prompts.class_prompt}, {"negative", s->prompts.negative}, {"seed", seed},
-                            {"sampler", sampler_names[s->prior.sampler]}, {"steps", steps}, {"guidance", guidance}};
+  struct png_text text[] = {{"prompt", s->prompts.class_prompt},
+                            {"negative", s->prompts.negative},
+                            {"seed", seed},
+                            {"sampler", sampler_names[s->prior.sampler]},
+                            {"steps", steps},
+                            {"guidance", guidance}};
   return image_write_png(path, im, text, (int)(sizeof text / sizeof *text), e);
 }
 
@@ -198,29 +195,29 @@ static bool write_picture(const struct making *k, int index, const struct image 
 static bool keep(struct making *k, int first, int n, struct err *e) {
   bool ok = true;
   for (int i = 0; ok && i < n; i++) {
-    if (k->have[first + i])
-      continue;
+    if (k->have[first + i]) continue;
     ok = write_latents(k, first + i, k->latents + i * k->size.count, e) && write_picture(k, first + i, &k->picture[i], e);
-    if (ok)
-      tell_progress(k->sink, "class images", ++k->done, k->missing);
+    if (ok) tell_progress(k->sink, "class images", ++k->done, k->missing);
   }
-  for (int i = 0; i < n; i++)
-    image_release(&k->picture[i]);
+  for (int i = 0; i < n; i++) image_release(&k->picture[i]);
   return ok;
 }
 
 static bool make_batch(struct making *k, int first, int n, struct err *e) {
   const struct settings *s = k->s;
-  struct picture_job j = {.sampler = (enum sampler_kind)s->prior.sampler, .steps = s->prior.steps, .guidance = s->prior.guidance,
-                          .negative = s->prompts.negative, .width = s->train.width, .height = s->train.height};
+  struct picture_job j = {.sampler = (enum sampler_kind)s->prior.sampler,
+                          .steps = s->prior.steps,
+                          .guidance = s->prior.guidance,
+                          .negative = s->prompts.negative,
+                          .width = s->train.width,
+                          .height = s->train.height};
   bool complete = true;
   for (int i = 0; i < n; i++) {
     k->seed[i] = (uint64_t)(first + i);
     k->prompt[i] = s->prompts.class_prompt;
     complete = complete && k->have[first + i];
   }
-  if (complete)
-    return true;
+  if (complete) return true;
   return pictures_make(k->m, k->act, &j, k->prompt, k->seed, n, NULL, k->picture, k->latents, tell_stop_code, (void *)k->sink, e) &&
          keep(k, first, n, e);
 }
@@ -238,8 +235,7 @@ static bool make_all(struct making *k, struct err *e) {
     err_set(e, ERR_FIT, "out of memory for %d class images at once: lower batch in [prior]", batch);
   } else {
     ok = tell_goes_on(k->sink, e);
-    for (int i = 0; ok && i < k->wanted; i += batch)
-      ok = make_batch(k, i, k->wanted - i < batch ? k->wanted - i : batch, e);
+    for (int i = 0; ok && i < k->wanted; i += batch) ok = make_batch(k, i, k->wanted - i < batch ? k->wanted - i : batch, e);
   }
   free(k->prompt);
   free(k->seed);
@@ -266,16 +262,13 @@ static void warn_of_other_prompt(const struct making *k) {
 static bool make_missing(struct making *k, struct err *e) {
   struct listing l;
   char latents[PATH];
-  if (!list(k->dir, &l, e))
-    return false;
+  if (!list(k->dir, &l, e)) return false;
   k->wanted = own_wanted(&l, k->s->prior.images);
   k->have = calloc((size_t)k->wanted + 1, sizeof *k->have);
   bool ok = k->have != NULL || err_set(e, ERR_FIT, "out of memory");
-  if (ok)
-    k->missing = mark_present(&l, k->have, k->wanted);
+  if (ok) k->missing = mark_present(&l, k->have, k->wanted);
   listing_release(&l);
-  if (ok)
-    warn_of_other_prompt(k);
+  if (ok) warn_of_other_prompt(k);
   if (ok && k->missing > 0) {
     snprintf(latents, sizeof latents, "%.3072s/.latents", k->dir);
     tell(k->sink, LOG_INFO, "making %d class images of \"%s\" in %s", k->missing, k->s->prompts.class_prompt, k->dir);
@@ -305,27 +298,23 @@ static bool latents_fit(const struct prior *p, const char *path, const char *has
 
 static bool add(struct prior *p, const char *name, const char *hash) {
   char path[PATH];
-  if (snprintf(path, sizeof path, "%s/%s", p->dir, name) >= (int)sizeof path)
-    return false;
+  if (snprintf(path, sizeof path, "%s/%s", p->dir, name) >= (int)sizeof path) return false;
   p->path[p->n] = strdup(path);
   latents_path(p->dir, name, path, sizeof path);
-  if (own_index(name) >= 0 && latents_fit(p, path, hash))
-    p->latents[p->n] = strdup(path);
+  if (own_index(name) >= 0 && latents_fit(p, path, hash)) p->latents[p->n] = strdup(path);
   return p->path[p->n++] != NULL;
 }
 
 static bool collect(struct prior *p, const struct model *m, int images, struct err *e) {
   struct listing l;
-  if (!list(p->dir, &l, e))
-    return false;
+  if (!list(p->dir, &l, e)) return false;
   int wanted = own_wanted(&l, images);
   bool ok = true;
   for (int i = 0; ok && i < l.n && p->n < images; i++)
     if (own_index(l.entry[i]->d_name) < wanted) /* -1 for pictures of others */
       ok = add(p, l.entry[i]->d_name, m->hash);
   listing_release(&l);
-  if (ok && p->n < images)
-    return err_set(e, ERR_INPUT, "%s: class images vanished while this program ran", p->dir);
+  if (ok && p->n < images) return err_set(e, ERR_INPUT, "%s: class images vanished while this program ran", p->dir);
   return ok || err_set(e, ERR_FIT, "out of memory for the list of class images");
 }
 
@@ -337,19 +326,16 @@ struct prior *prior_make(struct model *m, enum dtype act, const struct settings 
     goto fail;
   }
   p->size = latent_size_of(m, s->train.width, s->train.height);
-  if (!choose_dir(m, act, s, p->dir, sizeof p->dir, e))
-    goto fail;
+  if (!choose_dir(m, act, s, p->dir, sizeof p->dir, e)) goto fail;
   struct making k = {.m = m, .act = act, .s = s, .sink = sink, .dir = p->dir, .size = p->size};
-  if (make_missing(&k, e) && collect(p, m, s->prior.images, e))
-    return p;
+  if (make_missing(&k, e) && collect(p, m, s->prior.images, e)) return p;
 fail:
   prior_delete(p);
   return NULL;
 }
 
 void prior_delete(struct prior *p) {
-  if (p == NULL)
-    return;
+  if (p == NULL) return;
   for (int i = 0; i < p->n; i++) {
     free(p->path[i]);
     free(p->latents[i]);
@@ -380,7 +366,6 @@ static bool read_latents(void *user, int i, float *out, struct err *e) {
 }
 
 void prior_pictures(struct prior *p, bool latents, struct class_pictures *out) {
-  for (int i = 0; i < p->n; i++)
-    latents = latents && p->latents[i] != NULL;
+  for (int i = 0; i < p->n; i++) latents = latents && p->latents[i] != NULL;
   *out = (struct class_pictures){.n = p->n, .user = p, .picture = read_picture, .latents = latents ? read_latents : NULL};
 }

@@ -16,10 +16,16 @@ enum { TOKENS = 77, PATH = 4096 };
 static bool deliver(const struct sample_plan *p, int first, int n, const struct image *picture, const struct sink *sink, struct err *e) {
   bool ok = true;
   for (int i = first; ok && i < first + n; i++) {
-    struct sample_event event = {
-      .step = p->step, .prompt = p->prompts[i / p->count], .negative = p->job.negative, .prompt_index = i / p->count,
-      .picture_index = i % p->count, .seed = p->seed + (uint64_t)(i % p->count), .sampler = sampler_names[p->job.sampler],
-      .steps = p->job.steps, .guidance = p->job.guidance, .picture = &picture[i - first]};
+    struct sample_event event = {.step = p->step,
+                                 .prompt = p->prompts[i / p->count],
+                                 .negative = p->job.negative,
+                                 .prompt_index = i / p->count,
+                                 .picture_index = i % p->count,
+                                 .seed = p->seed + (uint64_t)(i % p->count),
+                                 .sampler = sampler_names[p->job.sampler],
+                                 .steps = p->job.steps,
+                                 .guidance = p->job.guidance,
+                                 .picture = &picture[i - first]};
     ok = sink == NULL || sink->sample == NULL || sink->sample(sink->user, &event, e);
     tell_progress(sink, "samples", i + 1, (int64_t)p->n_prompts * p->count);
   }
@@ -35,8 +41,7 @@ bool samples_make(struct model *m, enum dtype act, const struct sample_plan *p, 
   const char **prompt = malloc(n * sizeof *prompt);
   uint64_t *seed = malloc(n * sizeof *seed);
   bool ok = (picture != NULL && prompt != NULL && seed != NULL) || err_set(e, ERR_FIT, "out of memory for %d pictures at once", batch);
-  if (ok)
-    tell_progress(sink, "samples", 0, all);
+  if (ok) tell_progress(sink, "samples", 0, all);
   for (int first = 0; ok && first < all; first += batch) {
     int k = all - first < batch ? all - first : batch;
     for (int i = 0; i < k; i++) {
@@ -46,8 +51,7 @@ bool samples_make(struct model *m, enum dtype act, const struct sample_plan *p, 
     ok = pictures_make(m, act, &p->job, prompt, seed, k, noise != NULL ? noise + first * one : NULL, picture,
                        latents != NULL ? latents + first * one : NULL, tell_stop_code, (void *)sink, e) &&
          deliver(p, first, k, picture, sink, e);
-    for (int i = 0; i < k; i++)
-      image_release(&picture[i]);
+    for (int i = 0; i < k; i++) image_release(&picture[i]);
   }
   free(seed);
   free(prompt);
@@ -71,15 +75,13 @@ struct sampling {
 static void to_nhwc(const float *nchw, const struct latent_size *s, float *out) {
   int area = s->h * s->w;
   for (int c = 0; c < s->channels; c++)
-    for (int i = 0; i < area; i++)
-      out[i * s->channels + c] = nchw[c * area + i];
+    for (int i = 0; i < area; i++) out[i * s->channels + c] = nchw[c * area + i];
 }
 
 static void to_nchw(const float *nhwc, const struct latent_size *s, float *out) {
   int area = s->h * s->w;
   for (int c = 0; c < s->channels; c++)
-    for (int i = 0; i < area; i++)
-      out[c * area + i] = nhwc[i * s->channels + c];
+    for (int i = 0; i < area; i++) out[c * area + i] = nhwc[i * s->channels + c];
 }
 
 static struct model *open_model(struct backend *b, const struct sample_job *j, const struct embedded_file *embedded, struct err *e) {
@@ -93,16 +95,14 @@ static struct model *open_model(struct backend *b, const struct sample_job *j, c
     return NULL;
   }
   struct model *m = model_open(b, &source, &(struct model_want){.train_unet = false}, e);
-  if (m == NULL || j->lora[0] == '\0')
-    return m;
+  if (m == NULL || j->lora[0] == '\0') return m;
   if (!lora_load(m, j->lora, e)) {
     model_close(m);
     return NULL;
   }
   struct lora_set *set[2] = {unet_lora(m->unet), clip_lora(m->text)};
   for (int i = 0; i < 2; i++)
-    if (set[i] != NULL)
-      set[i]->strength = (float)j->scale;
+    if (set[i] != NULL) set[i]->strength = (float)j->scale;
   return m;
 }
 
@@ -135,8 +135,7 @@ static bool make_noise(struct sampling *s, struct err *e) {
   size_t bytes = (size_t)s->all * (size_t)s->size.count * sizeof(float);
   s->noise = malloc(bytes);
   s->latents = malloc(bytes);
-  if (s->noise == NULL || s->latents == NULL)
-    return err_set(e, ERR_FIT, "out of memory for the latents of %d pictures", s->all);
+  if (s->noise == NULL || s->latents == NULL) return err_set(e, ERR_FIT, "out of memory for the latents of %d pictures", s->all);
   for (int i = 0; i < s->all; i++) {
     float *out = s->noise + i * s->size.count;
     if (s->given.data != NULL)
@@ -159,10 +158,8 @@ static bool dump(const struct sampling *s, const char *name, int rank, const int
 static bool dump_latents(const struct sampling *s, const char *name, const float *nhwc, struct err *e) {
   int64_t dim[] = {s->all, s->size.channels, s->size.h, s->size.w};
   float *nchw = malloc((size_t)s->all * (size_t)s->size.count * sizeof *nchw);
-  if (nchw == NULL)
-    return err_set(e, ERR_FIT, "out of memory to write %s", name);
-  for (int i = 0; i < s->all; i++)
-    to_nchw(nhwc + i * s->size.count, &s->size, nchw + i * s->size.count);
+  if (nchw == NULL) return err_set(e, ERR_FIT, "out of memory to write %s", name);
+  for (int i = 0; i < s->all; i++) to_nchw(nhwc + i * s->size.count, &s->size, nchw + i * s->size.count);
   bool ok = dump(s, name, 4, dim, nchw, e);
   free(nchw);
   return ok;
@@ -205,22 +202,19 @@ static bool dump_all(const struct sampling *s, struct err *e) {
 }
 
 static bool check(const struct sample_job *j, struct err *e) {
-  if (j->n_prompts < 1)
-    return err_set(e, ERR_USAGE, "no prompt: give at least one");
+  if (j->n_prompts < 1) return err_set(e, ERR_USAGE, "no prompt: give at least one");
   if (j->count < 1 || j->n_prompts > 1000000 / j->count)
     return err_set(e, ERR_USAGE, "%d pictures of each of %d prompts: possible are 1 to 1000000 in all", j->count, j->n_prompts);
-  if (j->sampler < 0 || j->sampler >= SAMPLER_KINDS)
-    return err_set(e, ERR_USAGE, "no sampler has number %d", j->sampler);
+  if (j->sampler < 0 || j->sampler >= SAMPLER_KINDS) return err_set(e, ERR_USAGE, "no sampler has number %d", j->sampler);
   return true;
 }
 
 bool engine_sample(const struct sample_job *j, const struct embedded_file *embedded, const struct sink *sink, struct err *e) {
-  if (!check(j, e))
-    return false;
+  if (!check(j, e)) return false;
   struct sampling s = {.j = j, .act = j->precision == PRECISION_BF16 ? DT_BF16 : DT_F32, .all = j->n_prompts * j->count};
   s.plan = (struct sample_plan){.prompts = j->prompts, .n_prompts = j->n_prompts, .count = j->count, .seed = j->seed, .batch = j->batch};
-  s.plan.job = (struct picture_job){
-    .sampler = (enum sampler_kind)j->sampler, .steps = j->steps, .guidance = j->guidance, .negative = j->negative};
+  s.plan.job =
+      (struct picture_job){.sampler = (enum sampler_kind)j->sampler, .steps = j->steps, .guidance = j->guidance, .negative = j->negative};
   struct backend *b = backend_open(j->device, j->threads, e);
   bool ok = b != NULL;
   if (ok) {

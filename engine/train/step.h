@@ -20,10 +20,10 @@ struct slot {
 
 struct step_options {
   double prior_weight, pdm_weight;
-  double min_snr; /* gamma, 0: off */
+  double min_snr;  /* gamma, 0: off */
   bool train_text; /* text encoder in the graph, else its output is a constant */
   bool recompute;
-  int pdm_handle; /* of unet_pdm_layer; -1: no pdm slot */
+  int pdm_handle;   /* of unet_pdm_layer; -1: no pdm slot */
   float grad_scale; /* 1 / accumulation */
 };
 

@@ -33,7 +33,8 @@ static bool pass(struct ctx *c, void *user) {
   struct unet_tape *tape;
   float t = 500;
   double start = now_seconds();
-  struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){1, j->latent, j->latent, k->in_channels}, j->x), h = half_text(c, j->text, k->cross_dim);
+  struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){1, j->latent, j->latent, k->in_channels}, j->x),
+                h = half_text(c, j->text, k->cross_dim);
   struct tensor y = unet_forward(c, j->m->unet, &x, &t, &h, NULL, &o, &tape);
   j->forward = now_seconds() - start;
   ctx_download(c, j->y, &y);
@@ -51,7 +52,7 @@ static void noise(float *x, int64_t n, uint32_t index) {
 
 static bool measure(struct job *j, enum dtype act, int repeat, struct err *e) {
   double best = INFINITY, forward = 0;
-  for (int i = 0; i <= repeat; i++) { /* the first is a warm-up: memory is touched */
+  for (int i = 0; i <= repeat; i++) {           /* the first is a warm-up: memory is touched */
     param_set_changed(unet_params(j->m->unet)); /* as after an optimiser step: packs are stale */
     if (!workspace_run(&j->m->work, j->m->b, act, pass, j, NULL, e)) return false;
     if (i > 0 && j->both < best) best = j->both, forward = j->forward;
@@ -86,7 +87,8 @@ static bool run(int argc, char **argv, struct err *e) {
   j.m = model_open(b, &s, &want, e);
   bool ok = j.m != NULL;
   if (ok) {
-    int64_t n = (int64_t)j.latent * j.latent * unet_config(j.m->unet)->in_channels, nt = (int64_t)TOKENS * unet_config(j.m->unet)->cross_dim;
+    int64_t n = (int64_t)j.latent * j.latent * unet_config(j.m->unet)->in_channels,
+            nt = (int64_t)TOKENS * unet_config(j.m->unet)->cross_dim;
     printf("{\"engine\": \"%s\", \"load_seconds\": %.2f, ", backend_describe(b), now_seconds() - start);
     j.x = malloc((size_t)n * sizeof *j.x), j.y = malloc((size_t)n * sizeof *j.y), j.text = malloc((size_t)nt * sizeof *j.text);
     noise(j.x, n, 0);

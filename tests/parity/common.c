@@ -8,8 +8,7 @@
 
 enum { POOL_BYTES = 1 << 30 };
 
-void row(struct report *r, const char *name, double max_abs, double relative, double tolerance)
-{
+void row(struct report *r, const char *name, double max_abs, double relative, double tolerance) {
   bool ok = relative <= tolerance; /* false for NaN */
   r->rows++;
   r->failed += !ok;
@@ -17,8 +16,7 @@ void row(struct report *r, const char *name, double max_abs, double relative, do
   fflush(stdout);
 }
 
-void row_compare(struct report *r, const char *name, const float *have, const float *want, int64_t n, double scale, double tolerance)
-{
+void row_compare(struct report *r, const char *name, const float *have, const float *want, int64_t n, double scale, double tolerance) {
   double max = 0, diff = 0, size = 0;
   for (int64_t i = 0; i < n; i++) {
     double d = (double)have[i] - want[i];
@@ -30,15 +28,13 @@ void row_compare(struct report *r, const char *name, const float *have, const fl
   row(r, name, max, sqrt(diff) / (scale > 0 ? scale : 1), tolerance);
 }
 
-void row_error(struct report *r, const char *name, const struct err *e)
-{
+void row_error(struct report *r, const char *name, const struct err *e) {
   if (!r->quiet) printf("%-60s %s\n", name, e->text);
   r->errors++;
   row(r, name, NAN, NAN, 0);
 }
 
-bool rig_open(struct rig *g, const struct report *r, const char *model, const struct model_want *want)
-{
+bool rig_open(struct rig *g, const struct report *r, const char *model, const struct model_want *want) {
   static const struct model_want none;
   struct source s;
   memset(g, 0, sizeof *g);
@@ -54,49 +50,43 @@ bool rig_open(struct rig *g, const struct report *r, const char *model, const st
   g->bytes = POOL_BYTES;
   g->memory = g->b->op->alloc(g->b, g->bytes, &g->err);
   if (!g->memory) return false;
-  g->c = (struct ctx){ .b = g->b, .pool = pool_new(g->memory, g->bytes), .act = r->act, .err = &g->err };
+  g->c = (struct ctx){.b = g->b, .pool = pool_new(g->memory, g->bytes), .act = r->act, .err = &g->err};
   return g->c.pool != NULL;
 }
 
-void rig_close(struct rig *g)
-{
+void rig_close(struct rig *g) {
   pool_delete(g->c.pool);
   if (g->memory) g->b->op->release(g->b, g->memory, g->bytes);
   if (g->m) model_close(g->m);
   if (g->b) backend_close(g->b);
 }
 
-const char *data_path(const char *name)
-{
+const char *data_path(const char *name) {
   static char path[4096];
   const char *root = getenv("PDMBOOTH_TESTS");
   snprintf(path, sizeof path, "%s/data/%s", root ? root : "tests", name);
   return path;
 }
 
-static void fatal(const char *what, const char *name)
-{
+static void fatal(const char *what, const char *name) {
   fprintf(stderr, "parity: %s: %s\n", name, what);
   exit(2);
 }
 
-struct st_file *dump_open(const char *name)
-{
-  struct err e = { 0 };
+struct st_file *dump_open(const char *name) {
+  struct err e = {0};
   struct st_file *f = st_open_path(data_path(name), &e);
   if (!f) fatal(e.text, name);
   return f;
 }
 
-static const struct st_tensor *tensor_named(const struct st_file *f, const char *fmt, va_list ap)
-{
+static const struct st_tensor *tensor_named(const struct st_file *f, const char *fmt, va_list ap) {
   char name[512];
   vsnprintf(name, sizeof name, fmt, ap);
   return st_find(f, name);
 }
 
-float *dump_floats(const struct st_file *f, int64_t *n, const char *fmt, ...)
-{
+float *dump_floats(const struct st_file *f, int64_t *n, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   const struct st_tensor *t = tensor_named(f, fmt, ap);
@@ -113,8 +103,7 @@ float *dump_floats(const struct st_file *f, int64_t *n, const char *fmt, ...)
   return x;
 }
 
-int32_t *dump_ints(const struct st_file *f, int64_t *n, const char *fmt, ...)
-{
+int32_t *dump_ints(const struct st_file *f, int64_t *n, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   const struct st_tensor *t = tensor_named(f, fmt, ap);
@@ -127,8 +116,7 @@ int32_t *dump_ints(const struct st_file *f, int64_t *n, const char *fmt, ...)
   return x;
 }
 
-bool dump_has(const struct st_file *f, const char *fmt, ...)
-{
+bool dump_has(const struct st_file *f, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   const struct st_tensor *t = tensor_named(f, fmt, ap);
@@ -136,8 +124,7 @@ bool dump_has(const struct st_file *f, const char *fmt, ...)
   return t != NULL;
 }
 
-const int64_t *dump_shape(const struct st_file *f, const char *fmt, ...)
-{
+const int64_t *dump_shape(const struct st_file *f, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   const struct st_tensor *t = tensor_named(f, fmt, ap);
@@ -146,22 +133,19 @@ const int64_t *dump_shape(const struct st_file *f, const char *fmt, ...)
   return t->dim;
 }
 
-void to_nhwc(float *out, const float *in, int64_t n, int64_t c, int64_t h, int64_t w)
-{
+void to_nhwc(float *out, const float *in, int64_t n, int64_t c, int64_t h, int64_t w) {
   for (int64_t i = 0; i < n; i++)
     for (int64_t k = 0; k < c; k++)
       for (int64_t p = 0; p < h * w; p++) out[(i * h * w + p) * c + k] = in[(i * c + k) * h * w + p];
 }
 
-void to_nchw(float *out, const float *in, int64_t n, int64_t c, int64_t h, int64_t w)
-{
+void to_nchw(float *out, const float *in, int64_t n, int64_t c, int64_t h, int64_t w) {
   for (int64_t i = 0; i < n; i++)
     for (int64_t k = 0; k < c; k++)
       for (int64_t p = 0; p < h * w; p++) out[(i * c + k) * h * w + p] = in[(i * h * w + p) * c + k];
 }
 
-double norm_of(const float *x, int64_t n)
-{
+double norm_of(const float *x, int64_t n) {
   double s = 0;
   for (int64_t i = 0; i < n; i++) s += (double)x[i] * x[i];
   return sqrt(s);

@@ -17,20 +17,19 @@ struct terms {
 };
 
 /* NCHW of the dump as [n, h w, c] in the pool. */
-static struct tensor upload(struct terms *q, const float *nchw)
-{
+static struct tensor upload(struct terms *q, const float *nchw) {
   float *x = malloc((size_t)(q->n * q->c * q->h * q->w) * sizeof *x);
   to_nhwc(x, nchw, q->n, q->c, q->h, q->w);
-  struct tensor t = ctx_upload(&q->g.c, DT_F32, 3, (int64_t[]){ q->n, q->h * q->w, q->c }, x);
+  struct tensor t = ctx_upload(&q->g.c, DT_F32, 3, (int64_t[]){q->n, q->h * q->w, q->c}, x);
   free(x);
   return t;
 }
 
 /* Noise or v of the dump's inputs, with offset noise where asked for. */
-static float *goal(struct terms *q, bool v, bool offset)
-{
+static float *goal(struct terms *q, bool v, bool offset) {
   int64_t count, per = q->c * q->h * q->w, plane = q->h * q->w;
-  float *eps = dump_floats(q->f, &count, "loss.noise"), *z = dump_floats(q->f, NULL, "loss.z"), *off = dump_floats(q->f, NULL, "loss.offset");
+  float *eps = dump_floats(q->f, &count, "loss.noise"), *z = dump_floats(q->f, NULL, "loss.z"),
+        *off = dump_floats(q->f, NULL, "loss.offset");
   float *t = dump_floats(q->f, NULL, "loss.timesteps");
   for (int64_t i = 0; i < count; i++) {
     double abar = q->g.m->schedule.abar[(int)t[i / per]];
@@ -43,8 +42,7 @@ static float *goal(struct terms *q, bool v, bool offset)
   return eps;
 }
 
-static void weights(struct terms *q, bool v, bool snr, float *out)
-{
+static void weights(struct terms *q, bool v, bool snr, float *out) {
   float *t = dump_floats(q->f, NULL, "loss.timesteps");
   struct schedule s = q->g.m->schedule;
   s.prediction = v ? PREDICT_V : PREDICT_EPSILON;
@@ -52,8 +50,7 @@ static void weights(struct terms *q, bool v, bool snr, float *out)
   free(t);
 }
 
-static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset)
-{
+static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset) {
   char key[NAME], name[NAME];
   int64_t count;
   double loss[8], sum = 0;
@@ -63,7 +60,8 @@ static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset
   float *pred = dump_floats(q->f, NULL, "loss.pred"), *mask = dump_floats(q->f, NULL, "loss.mask"), *target = goal(q, v, offset);
   float *have = malloc((size_t)count * sizeof *have), *nchw = malloc((size_t)count * sizeof *nchw);
   weights(q, v, snr, weight);
-  struct tensor p = upload(q, pred), t = upload(q, target), d = ctx_like(&q->g.c, &p), m = ctx_upload(&q->g.c, DT_F32, 2, (int64_t[]){ q->n, q->h * q->w }, mask);
+  struct tensor p = upload(q, pred), t = upload(q, target), d = ctx_like(&q->g.c, &p),
+                m = ctx_upload(&q->g.c, DT_F32, 2, (int64_t[]){q->n, q->h * q->w}, mask);
   q->g.b->op->mse(q->g.b, loss, &d, &p, &t, masked ? &m : NULL, weight);
   for (int i = 0; i < q->n; i++) sum += weight[i] * loss[i];
   ctx_download(&q->g.c, have, &d);
@@ -72,21 +70,22 @@ static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset
   row(q->r, name, fabs(sum - want[0]), fabs(sum - want[0]) / fabs(want[0]), 1e-5);
   snprintf(name, sizeof name, "%s gradient", key);
   row_compare(q->r, name, nchw, grad, count, 0, 1e-5);
-  struct tensor *all[4] = { &p, &t, &d, &m };
+  struct tensor *all[4] = {&p, &t, &d, &m};
   for (int i = 0; i < 4; i++) ctx_free(&q->g.c, all[i]);
   free(want), free(grad), free(pred), free(mask), free(target), free(have), free(nchw);
 }
 
-static void pdm_term(struct terms *q, bool masked)
-{
+static void pdm_term(struct terms *q, bool masked) {
   char name[NAME];
   int64_t count;
   const int64_t *d = dump_shape(q->f, "pdm.q");
   double loss[8], sum = 0;
   float weight[8];
   float *x = dump_floats(q->f, &count, "pdm.q"), *s = dump_floats(q->f, NULL, "pdm.qstar"), *mask = dump_floats(q->f, NULL, "pdm.mask");
-  float *want = dump_floats(q->f, NULL, "pdm.mask%d.value", masked), *grad = dump_floats(q->f, NULL, "pdm.mask%d.gradient", masked), *have = malloc((size_t)count * sizeof *have);
-  struct tensor p = ctx_upload(&q->g.c, DT_F32, 3, d, x), t = ctx_upload(&q->g.c, DT_F32, 3, d, s), g = ctx_like(&q->g.c, &p), m = ctx_upload(&q->g.c, DT_F32, 2, d, mask);
+  float *want = dump_floats(q->f, NULL, "pdm.mask%d.value", masked), *grad = dump_floats(q->f, NULL, "pdm.mask%d.gradient", masked),
+        *have = malloc((size_t)count * sizeof *have);
+  struct tensor p = ctx_upload(&q->g.c, DT_F32, 3, d, x), t = ctx_upload(&q->g.c, DT_F32, 3, d, s), g = ctx_like(&q->g.c, &p),
+                m = ctx_upload(&q->g.c, DT_F32, 2, d, mask);
   for (int i = 0; i < d[0]; i++) weight[i] = 1.0f / (float)d[0];
   q->g.b->op->mse(q->g.b, loss, &g, &p, &t, masked ? &m : NULL, weight);
   for (int i = 0; i < d[0]; i++) sum += weight[i] * loss[i];
@@ -95,20 +94,20 @@ static void pdm_term(struct terms *q, bool masked)
   row(q->r, name, fabs(sum - want[0]), fabs(sum - want[0]) / fabs(want[0]), 1e-5);
   snprintf(name, sizeof name, "pdm.mask%d gradient", masked);
   row_compare(q->r, name, have, grad, count, 0, 1e-5);
-  struct tensor *all[4] = { &p, &t, &g, &m };
+  struct tensor *all[4] = {&p, &t, &g, &m};
   for (int i = 0; i < 4; i++) ctx_free(&q->g.c, all[i]);
   free(x), free(s), free(mask), free(want), free(grad), free(have);
 }
 
 /* Masks brought to the grid of the latents: every element equal. */
-static void masks(struct terms *q)
-{
-  static const char *const names[] = { "blob64", "rect48x80", "thin64", "sparse32", "same8", "sparse40x24", "sparse96", "up6" };
+static void masks(struct terms *q) {
+  static const char *const names[] = {"blob64", "rect48x80", "thin64", "sparse32", "same8", "sparse40x24", "sparse96", "up6"};
   int different = 0;
   for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
     const int64_t *in = dump_shape(q->f, "mask.%s.in", names[k]), *out = dump_shape(q->f, "mask.%s.out", names[k]);
     int64_t n;
-    float *px = dump_floats(q->f, &n, "mask.%s.in", names[k]), *want = dump_floats(q->f, NULL, "mask.%s.out", names[k]), *have = malloc((size_t)(out[0] * out[1]) * sizeof *have);
+    float *px = dump_floats(q->f, &n, "mask.%s.in", names[k]), *want = dump_floats(q->f, NULL, "mask.%s.out", names[k]),
+          *have = malloc((size_t)(out[0] * out[1]) * sizeof *have);
     struct image im;
     if (!image_new(&im, (int)in[1], (int)in[0], 1)) return;
     for (int64_t i = 0; i < n; i++) im.px[i] = (unsigned char)px[i];
@@ -120,9 +119,8 @@ static void masks(struct terms *q)
   row(q->r, "masks at latent size, elements that differ", different, different, 0);
 }
 
-void parity_losses(struct report *r)
-{
-  struct terms q = { .r = r, .f = dump_open("losses.safetensors") };
+void parity_losses(struct report *r) {
+  struct terms q = {.r = r, .f = dump_open("losses.safetensors")};
   const int64_t *d = dump_shape(q.f, "loss.z");
   q.n = d[0], q.c = d[1], q.h = d[2], q.w = d[3];
   if (rig_open(&q.g, r, "sd1", NULL)) {
@@ -140,8 +138,8 @@ void parity_losses(struct report *r)
 /* --- dialects: other names, shards and dtypes must load to the same floats --------------------------------------------------------- */
 
 /* Largest difference between two loads of one network's parameters; -1 and the error's row when one cannot be loaded. */
-static void dialect(struct report *r, struct rig *g, struct param_set *p, const char *folder, const char *base, const char *network, double tolerance)
-{
+static void dialect(struct report *r, struct rig *g, struct param_set *p, const char *folder, const char *base, const char *network,
+                    double tolerance) {
   char name[NAME];
   struct source s;
   snprintf(name, sizeof name, "dialects/%s loads to the same weights", folder);
@@ -149,25 +147,33 @@ static void dialect(struct report *r, struct rig *g, struct param_set *p, const 
   float *want = model_weights(g->b, p, &g->err), *have = NULL;
   struct st_set *files = st_set_open(&s, folder, base, &g->err);
   bool ok = files && model_load_params(g->b, p, files, network, &g->err) && (have = model_weights(g->b, p, &g->err)) != NULL;
-  if (ok) row_compare(r, name, have, want, p->count, 0, tolerance);
-  else row_error(r, name, &g->err);
+  if (ok)
+    row_compare(r, name, have, want, p->count, 0, tolerance);
+  else
+    row_error(r, name, &g->err);
   if (files) st_set_close(files);
   free(want);
   free(have);
 }
 
-void parity_dialects(struct report *r)
-{
+void parity_dialects(struct report *r) {
   static const struct {
     const char *folder;
     bool vae;
     double tolerance;
-  } all[] = { { "text_encoder_other", false, 0 }, { "text_encoder_bf16", false, 4e-3 }, { "vae_old_conv", true, 0 }, { "vae_old_linear", true, 0 }, { "vae_sharded", true, 0 } };
+  } all[] = {{"text_encoder_other", false, 0},
+             {"text_encoder_bf16", false, 4e-3},
+             {"vae_old_conv", true, 0},
+             {"vae_old_linear", true, 0},
+             {"vae_sharded", true, 0}};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     struct rig g;
-    if (!rig_open(&g, r, "sd1", NULL)) row_error(r, all[i].folder, &g.err);
-    else if (all[i].vae) dialect(r, &g, vae_params(g.m->vae), all[i].folder, "diffusion_pytorch_model", "VAE", all[i].tolerance);
-    else dialect(r, &g, clip_params(g.m->text), all[i].folder, "model", "text encoder", all[i].tolerance);
+    if (!rig_open(&g, r, "sd1", NULL))
+      row_error(r, all[i].folder, &g.err);
+    else if (all[i].vae)
+      dialect(r, &g, vae_params(g.m->vae), all[i].folder, "diffusion_pytorch_model", "VAE", all[i].tolerance);
+    else
+      dialect(r, &g, clip_params(g.m->text), all[i].folder, "model", "text encoder", all[i].tolerance);
     rig_close(&g);
   }
 }

@@ -9,17 +9,17 @@
 
 enum { TOKENS = 77, NAME = 256 };
 
-static const char *label(char out[NAME], const char *model, const char *what) { return snprintf(out, NAME, "%s %s", model, what), out; }
+static const char *label(char out[NAME], const char *model, const char *what) {
+  return snprintf(out, NAME, "%s %s", model, what), out;
+}
 
-static struct st_file *nets_dump(const char *model)
-{
+static struct st_file *nets_dump(const char *model) {
   char name[64];
   snprintf(name, sizeof name, "nets_%s.safetensors", model);
   return dump_open(name);
 }
 
-static float *downloaded(struct rig *g, struct tensor *t)
-{
+static float *downloaded(struct rig *g, struct tensor *t) {
   float *x = calloc((size_t)tensor_count(t) + 1, sizeof *x);
   if (ctx_ok(&g->c)) ctx_download(&g->c, x, t);
   ctx_free(&g->c, t);
@@ -27,19 +27,17 @@ static float *downloaded(struct rig *g, struct tensor *t)
 }
 
 /* [n, c, h, w] of the dump as a picture in the pool. */
-static struct tensor uploaded(struct rig *g, const float *nchw, const int64_t *d)
-{
+static struct tensor uploaded(struct rig *g, const float *nchw, const int64_t *d) {
   float *x = malloc((size_t)(d[0] * d[1] * d[2] * d[3]) * sizeof *x);
   to_nhwc(x, nchw, d[0], d[1], d[2], d[3]);
-  struct tensor t = ctx_upload(&g->c, DT_F32, 4, (int64_t[]){ d[0], d[2], d[3], d[1] }, x);
+  struct tensor t = ctx_upload(&g->c, DT_F32, 4, (int64_t[]){d[0], d[2], d[3], d[1]}, x);
   free(x);
   return t;
 }
 
 /* Downloads a picture as NCHW and compares. */
-static void compare_picture(struct report *r, struct rig *g, const char *name, struct tensor *y, const float *want, double tolerance)
-{
-  int64_t d[4] = { y->dim[0], y->dim[1], y->dim[2], y->dim[3] }, n = tensor_count(y);
+static void compare_picture(struct report *r, struct rig *g, const char *name, struct tensor *y, const float *want, double tolerance) {
+  int64_t d[4] = {y->dim[0], y->dim[1], y->dim[2], y->dim[3]}, n = tensor_count(y);
   float *have = downloaded(g, y), *nchw = malloc((size_t)n * sizeof *nchw);
   if (!ctx_ok(&g->c)) {
     row_error(r, name, &g->err);
@@ -51,8 +49,7 @@ static void compare_picture(struct report *r, struct rig *g, const char *name, s
   free(nchw);
 }
 
-void parity_text(struct report *r, const char *model)
-{
+void parity_text(struct report *r, const char *model) {
   struct rig g;
   struct st_file *f = nets_dump(model);
   int64_t n, count;
@@ -63,8 +60,10 @@ void parity_text(struct report *r, const char *model)
   if (rig_open(&g, r, model, NULL)) {
     struct tensor y = clip_forward(&g.c, g.m->text, ids, (int)(n / TOKENS), TOKENS, NULL);
     float *have = downloaded(&g, &y);
-    if (ctx_ok(&g.c)) row_compare(r, name, have, want, count, 0, 1e-5);
-    else row_error(r, name, &g.err);
+    if (ctx_ok(&g.c))
+      row_compare(r, name, have, want, count, 0, 1e-5);
+    else
+      row_error(r, name, &g.err);
     free(have);
   } else {
     row_error(r, name, &g.err);
@@ -75,11 +74,11 @@ void parity_text(struct report *r, const char *model)
   st_close(f);
 }
 
-static void vae_size(struct report *r, struct rig *g, const struct st_file *f, const char *model, const char *size)
-{
+static void vae_size(struct report *r, struct rig *g, const struct st_file *f, const char *model, const char *size) {
   char name[NAME], what[64];
   int64_t n;
-  float *px = dump_floats(f, NULL, "vae.%s.pixels", size), *mean = dump_floats(f, &n, "vae.%s.mean", size), *logvar = dump_floats(f, NULL, "vae.%s.logvar", size);
+  float *px = dump_floats(f, NULL, "vae.%s.pixels", size), *mean = dump_floats(f, &n, "vae.%s.mean", size),
+        *logvar = dump_floats(f, NULL, "vae.%s.logvar", size);
   const int64_t *pd = dump_shape(f, "vae.%s.pixels", size), *md = dump_shape(f, "vae.%s.mean", size);
   struct tensor x = uploaded(g, px, pd), y = vae_encode(&g->c, g->m->vae, &x);
   ctx_free(&g->c, &x);
@@ -106,21 +105,20 @@ static void vae_size(struct report *r, struct rig *g, const struct st_file *f, c
   free(want);
 }
 
-void parity_vae(struct report *r, const char *model)
-{
-  static const char *const sizes[] = { "8x8", "8x12", "5x7" };
+void parity_vae(struct report *r, const char *model) {
+  static const char *const sizes[] = {"8x8", "8x12", "5x7"};
   struct rig g;
   struct st_file *f = nets_dump(model);
   char name[NAME];
   if (rig_open(&g, r, model, NULL))
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) vae_size(r, &g, f, model, sizes[i]);
-  else row_error(r, label(name, model, "VAE"), &g.err);
+  else
+    row_error(r, label(name, model, "VAE"), &g.err);
   rig_close(&g);
   st_close(f);
 }
 
-static struct tensor text_states(struct rig *g, const struct st_file *f, const char *key, enum dtype type)
-{
+static struct tensor text_states(struct rig *g, const struct st_file *f, const char *key, enum dtype type) {
   float *h = dump_floats(f, NULL, "%s", key);
   const int64_t *d = dump_shape(f, "%s", key);
   struct tensor t = ctx_upload(&g->c, type, 3, d, h);
@@ -128,13 +126,13 @@ static struct tensor text_states(struct rig *g, const struct st_file *f, const c
   return t;
 }
 
-static void unet_size(struct report *r, struct rig *g, const struct st_file *f, const char *model, const char *size, int handle)
-{
+static void unet_size(struct report *r, struct rig *g, const struct st_file *f, const char *model, const char *size, int handle) {
   char name[NAME], what[64];
   int64_t nt;
-  float *x = dump_floats(f, NULL, "unet.%s.x", size), *want = dump_floats(f, NULL, "unet.%s.y", size), *wantq = dump_floats(f, NULL, "unet.%s.q", size);
+  float *x = dump_floats(f, NULL, "unet.%s.x", size), *want = dump_floats(f, NULL, "unet.%s.y", size),
+        *wantq = dump_floats(f, NULL, "unet.%s.q", size);
   float *t = dump_floats(f, &nt, "unet.%s.timesteps", size);
-  struct unet_tap tap = { .handle = handle };
+  struct unet_tap tap = {.handle = handle};
   struct tensor in = uploaded(g, x, dump_shape(f, "unet.%s.x", size)), h = text_states(g, f, "text.states", g->c.act);
   struct tensor y = unet_forward(&g->c, g->m->unet, &in, t, &h, &tap, NULL, NULL);
   ctx_free(&g->c, &in);
@@ -152,9 +150,8 @@ static void unet_size(struct report *r, struct rig *g, const struct st_file *f, 
   free(t);
 }
 
-void parity_unet(struct report *r, const char *model)
-{
-  static const char *const sizes[] = { "8x8", "8x12", "6x10", "9x7" };
+void parity_unet(struct report *r, const char *model) {
+  static const char *const sizes[] = {"8x8", "8x12", "6x10", "9x7"};
   struct rig g;
   struct st_file *f = nets_dump(model);
   char name[NAME], layer[256];
@@ -179,15 +176,14 @@ struct grads {
 };
 
 /* loss = sum(unet(x, t, text(ids)) * cotangent), through UNet and text encoder. */
-static bool backward_all(struct grads *q, const struct report *r, const struct st_file *f, const char *model, bool recompute)
-{
-  struct model_want want = { .train_unet = true, .train_text = true };
+static bool backward_all(struct grads *q, const struct report *r, const struct st_file *f, const char *model, bool recompute) {
+  struct model_want want = {.train_unet = true, .train_text = true};
   struct rig *g = &q->g;
   if (!rig_open(g, r, model, &want)) return false;
   int32_t *ids = dump_ints(f, NULL, "grad.ids");
   float *x = dump_floats(f, NULL, "grad.x"), *t = dump_floats(f, NULL, "grad.timesteps"), *cot = dump_floats(f, NULL, "grad.cotangent");
   const int64_t *d = dump_shape(f, "grad.x");
-  struct unet_options o = { .recompute = recompute };
+  struct unet_options o = {.recompute = recompute};
   struct unet_tape *tape;
   struct clip_tape *text_tape;
   struct tensor h = clip_forward(&g->c, g->m->text, ids, (int)d[0], TOKENS, &text_tape);
@@ -220,8 +216,7 @@ static bool backward_all(struct grads *q, const struct report *r, const struct s
   return true;
 }
 
-static void grads_release(struct grads *q)
-{
+static void grads_release(struct grads *q) {
   rig_close(&q->g);
   free(q->unet);
   free(q->text);
@@ -229,15 +224,16 @@ static void grads_release(struct grads *q)
 }
 
 /* How much of the gradient the dump keeps: names sorted by bytes give the index of grad.strides. */
-static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 struct names {
   char **full; /* "grad.unet.conv_in.bias" */
   int n;
 };
 
-static void add_names(struct names *s, const char *network, const struct param_set *p)
-{
+static void add_names(struct names *s, const char *network, const struct param_set *p) {
   s->full = realloc(s->full, (size_t)(s->n + p->n) * sizeof *s->full);
   for (int i = 0; i < p->n; i++) {
     char name[NAME];
@@ -246,24 +242,21 @@ static void add_names(struct names *s, const char *network, const struct param_s
   }
 }
 
-static struct names sorted_names(struct grads *q)
-{
-  struct names s = { 0 };
+static struct names sorted_names(struct grads *q) {
+  struct names s = {0};
   add_names(&s, "unet", unet_params(q->g.m->unet));
   add_names(&s, "text_encoder", clip_params(q->g.m->text));
   qsort(s.full, (size_t)s.n, sizeof *s.full, by_name);
   return s;
 }
 
-static void names_free(struct names *s)
-{
+static void names_free(struct names *s) {
   for (int i = 0; i < s->n; i++) free(s->full[i]);
   free(s->full);
 }
 
 /* The parameter and its gradient for a dump's name. */
-static const float *gradient_of(struct grads *q, const char *full, const struct param **p)
-{
+static const float *gradient_of(struct grads *q, const char *full, const struct param **p) {
   bool unet = strncmp(full, "grad.unet.", 10) == 0;
   struct param_set *s = unet ? unet_params(q->g.m->unet) : clip_params(q->g.m->text);
   *p = param_find(s, full + (unet ? 10 : 18));
@@ -276,8 +269,7 @@ struct worst {
 };
 
 /* |have - want| of one parameter over what the dump keeps of it: everything, every k-th element, or the token rows that occur. */
-static double difference(struct grads *q, const struct st_file *f, const char *full, int stride, const int32_t *rows, int64_t n_rows)
-{
+static double difference(struct grads *q, const struct st_file *f, const char *full, int stride, const int32_t *rows, int64_t n_rows) {
   const struct param *p;
   const float *have = gradient_of(q, full, &p);
   int64_t n, width = p->rank > 1 ? p->dim[p->rank - 1] : 1;
@@ -295,15 +287,15 @@ static double difference(struct grads *q, const struct st_file *f, const char *f
   return sqrt(sum * stride);
 }
 
-static void gradient_rows(struct report *r, struct grads *q, const struct st_file *f, const char *model, const char *how, double tolerance)
-{
+static void gradient_rows(struct report *r, struct grads *q, const struct st_file *f, const char *model, const char *how,
+                          double tolerance) {
   struct names s = sorted_names(q);
   int32_t *strides = dump_has(f, "grad.strides") ? dump_ints(f, NULL, "grad.strides") : NULL;
   int64_t n_rows, n_norm;
   int32_t *rows = dump_ints(f, &n_rows, "grad.token_rows");
   float *norms = dump_floats(f, &n_norm, "bf16.norm");
   double all = norm_of(norms, n_norm), sum = 0;
-  struct worst w = { 0 };
+  struct worst w = {0};
   for (int i = 0; i < s.n; i++) {
     double d = difference(q, f, s.full[i], strides ? strides[i] : 1, rows, n_rows);
     sum += d * d;
@@ -323,9 +315,8 @@ static void gradient_rows(struct report *r, struct grads *q, const struct st_fil
   free(norms);
 }
 
-static void gradients(struct report *r, const char *model, bool recompute)
-{
-  struct grads q = { 0 };
+static void gradients(struct report *r, const char *model, bool recompute) {
+  struct grads q = {0};
   struct st_file *f = nets_dump(model);
   char name[NAME];
   const char *how = recompute ? " (recomputed)" : "";
@@ -343,24 +334,22 @@ static void gradients(struct report *r, const char *model, bool recompute)
   st_close(f);
 }
 
-void parity_gradients(struct report *r, const char *model)
-{
+void parity_gradients(struct report *r, const char *model) {
   gradients(r, model, false);
   gradients(r, model, true);
 }
 
 /* bf16 compute against the fp32 reference, beside what PyTorch's autocast does on the same network: ours may be half as far off again, at most. */
-void parity_bf16(struct report *r, const char *model)
-{
-  struct grads exact = { 0 }, q = { 0 };
+void parity_bf16(struct report *r, const char *model) {
+  struct grads exact = {0}, q = {0};
   struct report half = *r;
   struct st_file *f = nets_dump(model);
   char name[NAME];
   half.act = DT_BF16;
   if (backward_all(&exact, r, f, model, false) && backward_all(&q, &half, f, model, false)) {
     float *whole = dump_floats(f, NULL, "bf16.whole");
-    int64_t n[2] = { unet_params(q.g.m->unet)->count, clip_params(q.g.m->text)->count };
-    const float *a[2] = { q.unet, q.text }, *b[2] = { exact.unet, exact.text };
+    int64_t n[2] = {unet_params(q.g.m->unet)->count, clip_params(q.g.m->text)->count};
+    const float *a[2] = {q.unet, q.text}, *b[2] = {exact.unet, exact.text};
     double ab = 0, aa = 0, bb = 0;
     for (int k = 0; k < 2; k++)
       for (int64_t i = 0; i < n[k]; i++) ab += (double)a[k][i] * b[k][i], aa += (double)a[k][i] * a[k][i], bb += (double)b[k][i] * b[k][i];

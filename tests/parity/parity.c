@@ -4,10 +4,9 @@
 
 #include "parity.h"
 
-static void run_all(struct report *r)
-{
-  static const char *const models[] = { "sd1", "sd2" };
-  static const char *const training[] = { "full", "full_batch", "lora", "lora_text" };
+static void run_all(struct report *r) {
+  static const char *const models[] = {"sd1", "sd2"};
+  static const char *const training[] = {"full", "full_batch", "lora", "lora_text"};
   for (int i = 0; i < 2; i++) {
     parity_text(r, models[i]);
     parity_vae(r, models[i]);
@@ -24,30 +23,30 @@ static void run_all(struct report *r)
   for (int i = 0; i < 4; i++) parity_training(r, training[i]);
 }
 
-static void heading(const char *backend)
-{
+static void heading(const char *backend) {
   printf("\nbackend %s\n%-60s %10s %10s %10s\n", backend, "", "max abs", "relative", "tolerance");
 }
 
 /* Each mistake must make at least one row fail by its numbers; a row that could not be computed proves nothing. */
-static int run_mistakes(const char *backend)
-{
+static int run_mistakes(const char *backend) {
   int missed = 0;
   printf("\nplanted mistakes: each must be noticed\n");
   for (int i = 0; mistakes[i]; i++) {
-    struct report r = { .backend = backend, .mistake = mistakes[i], .quiet = true };
+    struct report r = {.backend = backend, .mistake = mistakes[i], .quiet = true};
     run_all(&r);
     bool noticed = r.failed > 0 && r.errors == 0;
-    printf("%-60s %d of %d rows fail  %s\n", mistakes[i], r.failed, r.rows, noticed ? "ok" : r.errors ? "COULD NOT BE TRIED" : "NOT NOTICED");
+    printf("%-60s %d of %d rows fail  %s\n", mistakes[i], r.failed, r.rows,
+           noticed    ? "ok"
+           : r.errors ? "COULD NOT BE TRIED"
+                      : "NOT NOTICED");
     missed += !noticed;
   }
   return missed;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   const char *backend = argc > 1 ? argv[1] : "cpu";
-  struct report r = { .backend = backend };
+  struct report r = {.backend = backend};
   heading(backend);
   run_all(&r);
   int missed = argc > 2 && strcmp(argv[2], "--no-mistakes") == 0 ? 0 : run_mistakes(backend);

@@ -13,8 +13,7 @@
 
 enum { NAME = 256, STEPS = 20 };
 
-static void timesteps(struct report *r, const char *model, const char *key, struct sampler *s, const struct st_file *f)
-{
+static void timesteps(struct report *r, const char *model, const char *key, struct sampler *s, const struct st_file *f) {
   int64_t n;
   float *want = dump_floats(f, &n, "%s.timesteps%d", key, STEPS), *have = malloc((size_t)(n + 1) * sizeof *have);
   char name[NAME];
@@ -30,8 +29,7 @@ static void timesteps(struct report *r, const char *model, const char *key, stru
 }
 
 /* The picture's levels: at most one grey level off, anywhere. */
-static void picture(struct report *r, const char *model, const char *key, const struct image *im, const struct st_file *f)
-{
+static void picture(struct report *r, const char *model, const char *key, const struct image *im, const struct st_file *f) {
   int64_t n;
   float *want = dump_floats(f, &n, "%s.picture", key);
   double max = 0;
@@ -42,8 +40,8 @@ static void picture(struct report *r, const char *model, const char *key, const 
   free(want);
 }
 
-static void sampler_rows(struct report *r, struct rig *g, const char *model, enum sampler_kind kind, const char *key, const struct st_file *f)
-{
+static void sampler_rows(struct report *r, struct rig *g, const char *model, enum sampler_kind kind, const char *key,
+                         const struct st_file *f) {
   int64_t n, n_ids;
   const int64_t *d = dump_shape(f, "noise");
   int factor = vae_factor(g->m->vae);
@@ -51,15 +49,16 @@ static void sampler_rows(struct report *r, struct rig *g, const char *model, enu
   float *nhwc = malloc((size_t)n * sizeof *nhwc), *latents = malloc((size_t)n * sizeof *latents), *nchw = malloc((size_t)n * sizeof *nchw);
   int32_t *ids = dump_ints(f, &n_ids, "ids");
   const char *prompt = "a photo of sks dog";
-  struct picture_job job = { .sampler = kind, .steps = STEPS, .guidance = 7.5, .negative = "", .width = (int)d[3] * factor, .height = (int)d[2] * factor };
-  struct image im = { 0 };
+  struct picture_job job = {
+      .sampler = kind, .steps = STEPS, .guidance = 7.5, .negative = "", .width = (int)d[3] * factor, .height = (int)d[2] * factor};
+  struct image im = {0};
   char name[NAME];
   snprintf(name, sizeof name, "%s %s final latents, %d steps, guidance 7.5", model, key, STEPS);
   to_nhwc(nhwc, noise, d[0], d[1], d[2], d[3]);
   struct sampler *s = sampler_new(kind, &g->m->schedule, STEPS, &g->err);
   if (s) timesteps(r, model, key, s, f);
   sampler_delete(s, &g->c);
-  if (pictures_make(g->m, r->act, &job, &prompt, &(uint64_t){ 0 }, 1, nhwc, &im, latents, NULL, NULL, &g->err)) {
+  if (pictures_make(g->m, r->act, &job, &prompt, &(uint64_t){0}, 1, nhwc, &im, latents, NULL, NULL, &g->err)) {
     to_nchw(nchw, latents, d[0], d[1], d[2], d[3]);
     row_compare(r, name, nchw, want, n, 0, 1e-4);
     picture(r, model, key, &im, f);
@@ -75,12 +74,14 @@ static void sampler_rows(struct report *r, struct rig *g, const char *model, enu
   free(ids);
 }
 
-void parity_samplers(struct report *r, const char *model)
-{
+void parity_samplers(struct report *r, const char *model) {
   static const struct {
     enum sampler_kind kind;
     const char *key[2]; /* by the spacing that this program takes for the config at hand */
-  } k[] = { { SAMPLER_PNDM, { "pndm.leading", NULL } }, { SAMPLER_DDIM, { "ddim.leading", NULL } }, { SAMPLER_DPMPP_2M, { "dpmpp.leading", "dpmpp.linspace" } }, { SAMPLER_EULER, { "euler.leading", "euler.linspace" } } };
+  } k[] = {{SAMPLER_PNDM, {"pndm.leading", NULL}},
+           {SAMPLER_DDIM, {"ddim.leading", NULL}},
+           {SAMPLER_DPMPP_2M, {"dpmpp.leading", "dpmpp.linspace"}},
+           {SAMPLER_EULER, {"euler.leading", "euler.linspace"}}};
   char file[NAME];
   struct rig g;
   snprintf(file, sizeof file, "samplers_%s.safetensors", model);
@@ -103,19 +104,17 @@ void parity_samplers(struct report *r, const char *model)
 
 /* --- PDM targets --------------------------------------------------------------------------------------------------------------- */
 
-static bool copy(const char *from, const char *to)
-{
+static bool copy(const char *from, const char *to) {
   struct blob b;
-  struct err e = { 0 };
+  struct err e = {0};
   bool ok = blob_map(from, &b, &e) && write_file(to, b.data, b.size, &e);
   if (ok) blob_close(&b);
   return ok;
 }
 
 /* A directory with the photographs of the dump, in its order. */
-static bool photographs(const char *dir, const char *model)
-{
-  static const char *const files[2][2] = { { "mantel_clock/1.jpg", "poodle/2.jpg" }, { "poodle/1.jpg", NULL } };
+static bool photographs(const char *dir, const char *model) {
+  static const char *const files[2][2] = {{"mantel_clock/1.jpg", "poodle/2.jpg"}, {"poodle/1.jpg", NULL}};
   char from[4096], to[4096];
   int k = strcmp(model, "sd1") != 0;
   for (int i = 0; i < 2 && files[k][i]; i++) {
@@ -126,8 +125,7 @@ static bool photographs(const char *dir, const char *model)
   return true;
 }
 
-static void remove_dir(const char *dir)
-{
+static void remove_dir(const char *dir) {
   char command[4200];
   snprintf(command, sizeof command, "rm -rf '%s'", dir);
   if (system(command) != 0) fprintf(stderr, "parity: cannot remove %s\n", dir);
@@ -143,21 +141,28 @@ struct pdm_case {
   char dir[64], cache[96], layer[NAME];
 };
 
-static bool pdm_prepare(struct pdm_case *q, const struct report *r, const char *model)
-{
-  struct dataset_want want = { .images = q->dir, .mask_dir = "", .hold_out = "" };
+static bool pdm_prepare(struct pdm_case *q, const struct report *r, const char *model) {
+  struct dataset_want want = {.images = q->dir, .mask_dir = "", .hold_out = ""};
   if (!rig_open(&q->g, r, model, NULL) || !photographs(q->dir, model)) return false;
   want.width = want.height = 8 * vae_factor(q->g.m->vae);
   if (!dataset_open(&q->d, NULL, &want, &q->g.err)) return false;
   q->pair = calloc((size_t)q->d.photographs * 1000, sizeof *q->pair);
-  for (int i = 0; i < q->d.photographs * 1000; i++) q->pair[i] = (struct draw_pair){ i / 1000, i % 1000 };
-  q->job = (struct pdm_job){ .m = q->g.m, .d = &q->d, .class_prompt = "a photo of clock", .layer = q->layer, .act = r->act, .steps = 999, .cache_dir = q->cache,
-                             .state_dir = q->cache, .pair = q->pair, .pairs = q->d.photographs * 1000 };
-  return unet_pdm_layer(q->g.m->unet, NULL, q->layer, sizeof q->layer, &q->job.handle, &q->g.err) && (q->targets = pdm_make(&q->job, &q->g.err)) != NULL;
+  for (int i = 0; i < q->d.photographs * 1000; i++) q->pair[i] = (struct draw_pair){i / 1000, i % 1000};
+  q->job = (struct pdm_job){.m = q->g.m,
+                            .d = &q->d,
+                            .class_prompt = "a photo of clock",
+                            .layer = q->layer,
+                            .act = r->act,
+                            .steps = 999,
+                            .cache_dir = q->cache,
+                            .state_dir = q->cache,
+                            .pair = q->pair,
+                            .pairs = q->d.photographs * 1000};
+  return unet_pdm_layer(q->g.m->unet, NULL, q->layer, sizeof q->layer, &q->job.handle, &q->g.err) &&
+         (q->targets = pdm_make(&q->job, &q->g.err)) != NULL;
 }
 
-static void pdm_pixels(struct report *r, struct pdm_case *q, const char *model)
-{
+static void pdm_pixels(struct report *r, struct pdm_case *q, const char *model) {
   int64_t n;
   float *want = dump_floats(q->f, &n, "pixels");
   int side = q->d.width;
@@ -178,13 +183,13 @@ static void pdm_pixels(struct report *r, struct pdm_case *q, const char *model)
 }
 
 /* Q* of all levels at the rows that the dump keeps, and whole maps at some: stored in half precision, hence the tolerance. */
-static void pdm_rows(struct report *r, struct pdm_case *q, const char *model)
-{
+static void pdm_rows(struct report *r, struct pdm_case *q, const char *model) {
   int64_t n_rows, n_full;
   int tokens = pdm_tokens(q->targets), ch = pdm_channels(q->targets), n = q->d.photographs;
   int32_t *rows = dump_ints(q->f, &n_rows, "rows"), *full = dump_ints(q->f, &n_full, "full_t");
   float *want = dump_floats(q->f, NULL, "q_rows"), *maps = dump_floats(q->f, NULL, "q_full");
-  float *have = malloc((size_t)(n * 1000 * n_rows * ch) * sizeof *have), *have_maps = malloc((size_t)(n * n_full * tokens * ch) * sizeof *have_maps);
+  float *have = malloc((size_t)(n * 1000 * n_rows * ch) * sizeof *have),
+        *have_maps = malloc((size_t)(n * n_full * tokens * ch) * sizeof *have_maps);
   float *map = malloc((size_t)(tokens * ch) * sizeof *map);
   bool found = true;
   for (int i = 0; i < n; i++)
@@ -208,9 +213,8 @@ static void pdm_rows(struct report *r, struct pdm_case *q, const char *model)
   free(map);
 }
 
-void parity_pdm(struct report *r, const char *model)
-{
-  struct pdm_case q = { 0 };
+void parity_pdm(struct report *r, const char *model) {
+  struct pdm_case q = {0};
   char file[NAME];
   snprintf(file, sizeof file, "pdm_%s.safetensors", model);
   q.f = dump_open(file);

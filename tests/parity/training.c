@@ -22,8 +22,7 @@ struct run {
   double min_snr;
 };
 
-static double number(const struct st_file *f, const char *key, double fallback)
-{
+static double number(const struct st_file *f, const char *key, double fallback) {
   if (!dump_has(f, "config.%s", key)) return fallback;
   float *x = dump_floats(f, NULL, "config.%s", key);
   double v = x[0];
@@ -31,16 +30,14 @@ static double number(const struct st_file *f, const char *key, double fallback)
   return v;
 }
 
-static bool any_named(const struct st_file *f, const char *prefix)
-{
+static bool any_named(const struct st_file *f, const char *prefix) {
   for (int i = 0; i < st_count(f); i++)
     if (strncmp(st_at(f, i)->name, prefix, strlen(prefix)) == 0) return true;
   return false;
 }
 
-static void read_config(struct run *q, const char *model, struct model_want *want)
-{
-  static const char *const names[SLOT_KINDS] = { "instance", "prior", "pdm" };
+static void read_config(struct run *q, const char *model, struct model_want *want) {
+  static const char *const names[SLOT_KINDS] = {"instance", "prior", "pdm"};
   const int64_t *d = dump_shape(q->f, "step.0.latents");
   q->batch = (int)number(q->f, "batch", 1);
   q->accumulation = (int)number(q->f, "accumulation", 1);
@@ -52,16 +49,15 @@ static void read_config(struct run *q, const char *model, struct model_want *wan
   q->text = any_named(q->f, "final.text_encoder.");
   int rank = (int)number(q->f, "rank", 0);
   float alpha = (float)number(q->f, "alpha", 0);
-  q->unet_spec = (struct lora_spec){ rank, alpha, 4, { "to_q", "to_k", "to_v", "to_out.0" } };
-  q->text_spec = (struct lora_spec){ rank, alpha, 4, { "q_proj", "k_proj", "v_proj", "out_proj" } };
-  *want = (struct model_want){ .train_unet = !q->lora, .train_text = !q->lora && q->text };
+  q->unet_spec = (struct lora_spec){rank, alpha, 4, {"to_q", "to_k", "to_v", "to_out.0"}};
+  q->text_spec = (struct lora_spec){rank, alpha, 4, {"q_proj", "k_proj", "v_proj", "out_proj"}};
+  *want = (struct model_want){.train_unet = !q->lora, .train_text = !q->lora && q->text};
   if (q->lora) want->unet_lora = &q->unet_spec;
   if (q->lora && q->text) want->text_lora = &q->text_spec;
   (void)model;
 }
 
-static void set_adapters(struct run *q, struct lora_set *s, const char *network)
-{
+static void set_adapters(struct run *q, struct lora_set *s, const char *network) {
   float *w = calloc((size_t)s->params->count, sizeof *w);
   for (int i = 0; i < s->n; i++) {
     const struct param *a = s->module[i].a;
@@ -74,8 +70,7 @@ static void set_adapters(struct run *q, struct lora_set *s, const char *network)
   free(w);
 }
 
-static int trained_sets(struct run *q, struct param_set *sets[2])
-{
+static int trained_sets(struct run *q, struct param_set *sets[2]) {
   struct model *m = q->g.m;
   sets[0] = q->lora ? unet_lora(m->unet)->params : unet_params(m->unet);
   if (!q->text) return 1;
@@ -83,8 +78,7 @@ static int trained_sets(struct run *q, struct param_set *sets[2])
   return 2;
 }
 
-static bool prepare(struct run *q, struct report *r, const char *model)
-{
+static bool prepare(struct run *q, struct report *r, const char *model) {
   struct model_want want;
   struct param_set *sets[2];
   char layer[NAME];
@@ -108,8 +102,7 @@ struct inputs {
   int n;
 };
 
-static float *pictures(const struct run *q, int i, const char *what)
-{
+static float *pictures(const struct run *q, int i, const char *what) {
   int64_t n;
   float *x = dump_floats(q->f, &n, "step.%d.%s", i, what), *y = malloc((size_t)n * sizeof *y);
   to_nhwc(y, x, q->kinds * q->batch, q->channels, q->h, q->w);
@@ -117,26 +110,32 @@ static float *pictures(const struct run *q, int i, const char *what)
   return y;
 }
 
-static void read_inputs(const struct run *q, int i, struct inputs *in)
-{
+static void read_inputs(const struct run *q, int i, struct inputs *in) {
   int64_t elements = (int64_t)q->h * q->w * q->channels, n_q;
-  *in = (struct inputs){ .latents = pictures(q, i, "latents"), .noise = pictures(q, i, "noise"), .t = dump_floats(q->f, NULL, "step.%d.timesteps", i),
-                         .ids = dump_ints(q->f, NULL, "step.%d.ids", i), .qstar = dump_floats(q->f, &n_q, "step.%d.qstar", i) };
+  *in = (struct inputs){.latents = pictures(q, i, "latents"),
+                        .noise = pictures(q, i, "noise"),
+                        .t = dump_floats(q->f, NULL, "step.%d.timesteps", i),
+                        .ids = dump_ints(q->f, NULL, "step.%d.ids", i),
+                        .qstar = dump_floats(q->f, &n_q, "step.%d.qstar", i)};
   if (dump_has(q->f, "step.%d.mask_dm", i)) in->mask_dm = dump_floats(q->f, NULL, "step.%d.mask_dm", i);
   if (dump_has(q->f, "step.%d.mask_pdm", i)) in->mask_pdm = dump_floats(q->f, NULL, "step.%d.mask_pdm", i);
   for (int k = 0; k < q->kinds; k++)
     for (int b = 0; b < q->batch; b++) {
       int64_t at = k * q->batch + b, hw = (int64_t)q->h * q->w;
       struct slot *s = &in->slot[in->n++];
-      *s = (struct slot){ .kind = q->kind[k], .example = b, .t = (int)in->t[at], .ids = in->ids + at * TOKENS, .latents = in->latents + at * elements, .noise = in->noise + at * elements };
+      *s = (struct slot){.kind = q->kind[k],
+                         .example = b,
+                         .t = (int)in->t[at],
+                         .ids = in->ids + at * TOKENS,
+                         .latents = in->latents + at * elements,
+                         .noise = in->noise + at * elements};
       if (s->kind == SLOT_INSTANCE && in->mask_dm) s->mask = in->mask_dm + b * hw;
       if (s->kind == SLOT_PDM && in->mask_pdm) s->mask = in->mask_pdm + b * hw;
       if (s->kind == SLOT_PDM) s->qstar = in->qstar + b * (n_q / q->batch);
     }
 }
 
-static void free_inputs(struct inputs *in)
-{
+static void free_inputs(struct inputs *in) {
   free(in->latents);
   free(in->noise);
   free(in->t);
@@ -150,11 +149,15 @@ struct history {
   float loss[SLOT_KINDS + 1][4 * STEPS], norm[STEPS];
 };
 
-static bool micro_batch(struct run *q, int i, struct history *h)
-{
+static bool micro_batch(struct run *q, int i, struct history *h) {
   struct inputs in;
   struct step_loss loss;
-  struct step_options o = { .prior_weight = 1, .pdm_weight = 0.1, .min_snr = q->min_snr, .train_text = q->text, .pdm_handle = q->handle, .grad_scale = 1.0f / (float)q->accumulation };
+  struct step_options o = {.prior_weight = 1,
+                           .pdm_weight = 0.1,
+                           .min_snr = q->min_snr,
+                           .train_text = q->text,
+                           .pdm_handle = q->handle,
+                           .grad_scale = 1.0f / (float)q->accumulation};
   read_inputs(q, i, &in);
   bool ok = train_step(&q->g.c, q->g.m, in.slot, in.n, q->batch, q->h, q->w, &o, &loss, &q->g.err);
   h->loss[SLOT_INSTANCE][i] = (float)loss.instance;
@@ -165,8 +168,7 @@ static bool micro_batch(struct run *q, int i, struct history *h)
   return ok;
 }
 
-static bool steps(struct run *q, struct history *h)
-{
+static bool steps(struct run *q, struct history *h) {
   float *lr = dump_floats(q->f, NULL, "lr");
   bool ok = true;
   for (int s = 0; ok && s < STEPS; s++) {
@@ -180,8 +182,7 @@ static bool steps(struct run *q, struct history *h)
 }
 
 /* Largest relative error of a sequence, element by element. */
-static void sequence(struct report *r, const char *name, const float *have, const float *want, int n, double tolerance)
-{
+static void sequence(struct report *r, const char *name, const float *have, const float *want, int n, double tolerance) {
   double max = 0, relative = 0;
   for (int i = 0; i < n; i++) {
     double d = fabs((double)have[i] - want[i]), rel = want[i] != 0 ? d / fabs(want[i]) : d;
@@ -193,8 +194,7 @@ static void sequence(struct report *r, const char *name, const float *have, cons
 
 /* Parameters after the ten steps: the difference, over the distance that all have moved. What rounding alone does to a parameter whose gradient is
    mathematically zero (Adam divides rounding noise by itself) is allowed for: the dump has it from a run in fp64. */
-static void finals(struct report *r, struct run *q)
-{
+static void finals(struct report *r, struct run *q) {
   int64_t n_params;
   float *change = dump_floats(q->f, &n_params, "final_change"), *spread = dump_floats(q->f, NULL, "final_spread");
   double moved = norm_of(change, n_params), noise = norm_of(spread, n_params), diff = 0, max = 0;
@@ -223,19 +223,18 @@ static void finals(struct report *r, struct run *q)
   free(spread);
 }
 
-void parity_training(struct report *r, const char *case_name)
-{
+void parity_training(struct report *r, const char *case_name) {
   static const struct {
     const char *name, *model;
-  } models[] = { { "full", "sd1" }, { "full_batch", "sd2" }, { "lora", "sd1" }, { "lora_text", "sd2" } };
-  static const char *const terms[SLOT_KINDS + 1] = { "instance", "prior", "pdm", "total" };
+  } models[] = {{"full", "sd1"}, {"full_batch", "sd2"}, {"lora", "sd1"}, {"lora_text", "sd2"}};
+  static const char *const terms[SLOT_KINDS + 1] = {"instance", "prior", "pdm", "total"};
   const char *model = "sd1";
   for (size_t i = 0; i < sizeof models / sizeof *models; i++)
     if (strcmp(models[i].name, case_name) == 0) model = models[i].model;
   char file[NAME], name[NAME];
   snprintf(file, sizeof file, "training_%s.safetensors", case_name);
-  struct run q = { .name = case_name, .f = dump_open(file) };
-  struct history h = { 0 };
+  struct run q = {.name = case_name, .f = dump_open(file)};
+  struct history h = {0};
   if (prepare(&q, r, model) && steps(&q, &h)) {
     for (int k = 0; k <= SLOT_KINDS; k++) {
       if (!dump_has(q.f, "loss.%s", terms[k])) continue;

@@ -31,11 +31,9 @@ static inline void folder_remove(const char *dir) {
   for (struct dirent *entry; d != NULL && (entry = readdir(d)) != NULL;) {
     char path[4500];
     snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0)
-      rmdir(path);
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0) rmdir(path);
   }
-  if (d != NULL)
-    closedir(d);
+  if (d != NULL) closedir(d);
   rmdir(dir);
 }
 
@@ -43,10 +41,8 @@ static inline void folder_remove(const char *dir) {
 static inline int folder_count(const char *dir) {
   int n = 0;
   DIR *d = opendir(dir);
-  for (struct dirent *entry; d != NULL && (entry = readdir(d)) != NULL;)
-    n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
-  if (d != NULL)
-    closedir(d);
+  for (struct dirent *entry; d != NULL && (entry = readdir(d)) != NULL;) n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+  if (d != NULL) closedir(d);
   return n;
 }
 

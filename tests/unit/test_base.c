@@ -151,8 +151,7 @@ static void churn(struct pool *p, size_t *trace) {
     trace[i] = offset[k];
   }
   for (int k = 0; k < LIVE; k++)
-    if (size[k] != 0)
-      pool_give(p, offset[k]);
+    if (size[k] != 0) pool_give(p, offset[k]);
   assert_int_equal(pool_used(p), 0);
 }
 
@@ -211,8 +210,7 @@ static void test_many_params(void **state) {
   struct param_set *s = param_set_new();
   const int64_t one = 1;
   struct param *first = param_add(s, 1, &one, "p0");
-  for (int i = 1; i < 1000; i++)
-    assert_non_null(param_add(s, 1, &one, "p%d", i));
+  for (int i = 1; i < 1000; i++) assert_non_null(param_add(s, 1, &one, "p%d", i));
   assert_ptr_equal(param_find(s, "p0"), first);
   assert_int_equal(param_find(s, "p999")->offset, 999 * 16);
   param_set_delete(s);
@@ -229,9 +227,9 @@ static void test_machine(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_err),         cmocka_unit_test(test_tensor),    cmocka_unit_test(test_f16),
-    cmocka_unit_test(test_bf16),        cmocka_unit_test(test_pool_basics), cmocka_unit_test(test_pool_plan),
-    cmocka_unit_test(test_param),       cmocka_unit_test(test_many_params), cmocka_unit_test(test_machine),
+      cmocka_unit_test(test_err),   cmocka_unit_test(test_tensor),      cmocka_unit_test(test_f16),
+      cmocka_unit_test(test_bf16),  cmocka_unit_test(test_pool_basics), cmocka_unit_test(test_pool_plan),
+      cmocka_unit_test(test_param), cmocka_unit_test(test_many_params), cmocka_unit_test(test_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,8 +38,7 @@ static const char *in_dir(const char *name) {
 
 static void put_file(const char *name, const void *data, size_t n) {
   struct err e = {0};
-  if (!write_file(in_dir(name), data, n, &e))
-    fail_msg("%s", e.text);
+  if (!write_file(in_dir(name), data, n, &e)) fail_msg("%s", e.text);
 }
 
 static void expect_error(const struct err *e, enum err_code code, const char *part) {
@@ -157,8 +156,10 @@ static struct json *parse(const char *text, struct err *e) {
 static void test_json_values(void **state) {
   (void)state;
   struct err e = {0};
-  struct json *j = parse("{\"i\": 4, \"f\": 0.5, \"b\": true, \"s\": \"x\xC3\xA9\", \"n\": null,"
-                         " \"l\": [1, 2, 3], \"t\": [\"p\", \"q\"]} \n", &e);
+  struct json *j = parse(
+      "{\"i\": 4, \"f\": 0.5, \"b\": true, \"s\": \"x\xC3\xA9\", \"n\": null,"
+      " \"l\": [1, 2, 3], \"t\": [\"p\", \"q\"]} \n",
+      &e);
   int64_t i = 0, list[4] = {0, 0, 0, 9};
   double f = 0;
   bool b = false;
@@ -195,9 +196,9 @@ static void test_json_wrong(void **state) {
   const char *text[3];
   int n;
   assert_non_null(j);
-#define REFUSED(call, part)                                                                                                                \
-  e = (struct err){0};                                                                                                                     \
-  assert_false(call);                                                                                                                      \
+#define REFUSED(call, part) \
+  e = (struct err){0};      \
+  assert_false(call);       \
   expect_error(&e, ERR_INPUT, part)
   REFUSED(json_int(j, "s", 0, 1, 8, &i, &e), "c.json: \"s\" must be an integer from 1 to 8");
   REFUSED(json_int(j, "f", 0, 1, 8, &i, &e), "\"f\"");
@@ -229,23 +230,21 @@ static void test_safetensors_round_trip(void **state) {
   static const int32_t ids[2] = {-5, 77};
   static const unsigned char bytes[3] = {1, 2, 3};
   const struct st_entry entry[] = {
-    {"z.bytes", DT_U8, 1, {3}, bytes, DT_U8},      {"b.half", DT_F16, 2, {2, 3}, x, DT_F32},  {"a.brain", DT_BF16, 1, {6}, x, DT_F32},
-    {"m.full", DT_F32, 2, {3, 2}, x, DT_F32},      {"c.scalar", DT_F32, 0, {0}, x, DT_F32},   {"d.ids", DT_I32, 1, {2}, ids, DT_I32},
-    {"e.\"odd\" \xC3\xA9", DT_F32, 1, {1}, x, DT_F32}, {"f.none", DT_F32, 2, {0, 4}, x, DT_F32},
+      {"z.bytes", DT_U8, 1, {3}, bytes, DT_U8},          {"b.half", DT_F16, 2, {2, 3}, x, DT_F32}, {"a.brain", DT_BF16, 1, {6}, x, DT_F32},
+      {"m.full", DT_F32, 2, {3, 2}, x, DT_F32},          {"c.scalar", DT_F32, 0, {0}, x, DT_F32},  {"d.ids", DT_I32, 1, {2}, ids, DT_I32},
+      {"e.\"odd\" \xC3\xA9", DT_F32, 1, {1}, x, DT_F32}, {"f.none", DT_F32, 2, {0, 4}, x, DT_F32},
   };
   const struct st_pair meta[] = {{"ss_network_dim", "4"}, {"format", "ignored"}};
   struct err e = {0};
   struct blob b;
   float out[6];
-  if (!st_write(in_dir("w.safetensors"), entry, 8, meta, 2, &e))
-    fail_msg("%s", e.text);
+  if (!st_write(in_dir("w.safetensors"), entry, 8, meta, 2, &e)) fail_msg("%s", e.text);
   assert_true(blob_map(in_dir("w.safetensors"), &b, &e));
   assert_memory_equal(b.data + 8, "{\"", 2);
   assert_int_equal((b.data[0] | b.data[1] << 8) % 8, 0);
   blob_close(&b);
   struct st_file *f = st_open_path(in_dir("w.safetensors"), &e);
-  if (f == NULL)
-    fail_msg("%s", e.text);
+  if (f == NULL) fail_msg("%s", e.text);
   assert_int_equal(st_count(f), 8);
   assert_string_equal(st_metadata(f, "format"), "pt");
   assert_string_equal(st_metadata(f, "ss_network_dim"), "4");
@@ -255,8 +254,7 @@ static void test_safetensors_round_trip(void **state) {
   assert_true(st_floats(st_find(f, "m.full"), 0, 6, out));
   assert_memory_equal(out, x, sizeof x);
   assert_true(st_floats(st_find(f, "b.half"), 1, 3, out));
-  for (int i = 0; i < 3; i++)
-    assert_int_equal(f32_to_f16(out[i]), f32_to_f16(x[1 + i]));
+  for (int i = 0; i < 3; i++) assert_int_equal(f32_to_f16(out[i]), f32_to_f16(x[1 + i]));
   assert_true(st_floats(st_find(f, "a.brain"), 5, 1, out));
   assert_int_equal(f32_to_bf16(out[0]), f32_to_bf16(x[5]));
   assert_true(st_floats(st_find(f, "d.ids"), 0, 2, out) && out[0] == -5);
@@ -275,8 +273,7 @@ static void test_halves(void **state) {
   static uint16_t half[0x10000 + 7];
   static float out[0x10000 + 7];
   struct err e = {0};
-  for (size_t i = 0; i < sizeof half / sizeof *half; i++)
-    half[i] = (uint16_t)i;
+  for (size_t i = 0; i < sizeof half / sizeof *half; i++) half[i] = (uint16_t)i;
   const struct st_entry entry = {"odd name", DT_F16, 1, {0x10000 + 7}, half, DT_F16};
   assert_true(st_write(in_dir("h.safetensors"), &entry, 1, NULL, 0, &e));
   struct st_file *f = st_open_path(in_dir("h.safetensors"), &e);
@@ -312,8 +309,7 @@ static void put_safetensors(const char *header, size_t n, uint64_t length) {
   size_t h = strlen(header);
   assert_true(8 + h + n <= sizeof file);
   length = length == 0 ? h : length;
-  for (int i = 0; i < 8; i++)
-    file[i] = (unsigned char)(length >> 8 * i);
+  for (int i = 0; i < 8; i++) file[i] = (unsigned char)(length >> 8 * i);
   memcpy(file + 8, header, h);
   put_file("t.safetensors", file, 8 + h + n);
 }
@@ -328,37 +324,37 @@ static void test_safetensors_damaged(void **state) {
     uint64_t length;
     const char *part;
   } row[] = {
-    {"{" T("a", "F32", "[2]", "0", "8") "}", 7, 0, "tensor a ends beyond"},
-    {"{" T("a", "F32", "[2]", "0", "8") "}", 9, 0, "1 bytes behind"},
-    {"{" T("a", "F32", "[2]", "0", "8") "}", 8, (uint64_t)1 << 60, "header length"},
-    {"{" T("a", "F32", "[2]", "0", "8") "}", 8, UINT64_MAX, "header length"},
-    {"{" T("a", "F32", "[2]", "0", "8") "}", 8, 10, "not valid JSON"},
-    {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "4", "12") "}", 12, 0, "overlaps"},
-    {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "0", "8") "}", 8, 0, "overlaps"},
-    {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "12", "20") "}", 20, 0, "hole"},
-    {"{" T("a", "F32", "[2]", "8", "0") "}", 8, 0, "data_offsets"},
-    {"{" T("a", "F32", "[2]", "0", "1e300") "}", 8, 0, "data_offsets"},
-    {"{" T("a", "F32", "[2]", "-8", "0") "}", 8, 0, "data_offsets"},
-    {"{" T("a", "F32", "[2]", "0", "0.5") "}", 8, 0, "data_offsets"},
-    {"{" T("a", "F32", "[2]", "0", "8,9") "}", 8, 0, "data_offsets"},
-    {"{" T("a", "F32", "[3]", "0", "8") "}", 8, 0, "match its dtype and shape"},
-    {"{" T("a", "F16", "[2]", "0", "8") "}", 8, 0, "match its dtype and shape"},
-    {"{" T("a", "F4", "[3]", "0", "2") "}", 2, 0, "match its dtype and shape"},
-    {"{" T("a", "F32", "[4294967296,4294967296]", "0", "8") "}", 8, 0, "shape"},
-    {"{" T("a", "F32", "[4611686018427387904]", "0", "8") "}", 8, 0, "shape"},
-    {"{" T("a", "F32", "[-2]", "0", "8") "}", 8, 0, "shape"},
-    {"{" T("a", "F32", "2", "0", "8") "}", 8, 0, "shape"},
-    {"{" T("a", "F32", "[1,1,1,1,1,1,1,1,2]", "0", "8") "}", 8, 0, "shape"},
-    {"{" T("a", "F99", "[2]", "0", "8") "}", 8, 0, "unknown dtype"},
-    {"{\"a\":{\"dtype\":3,\"shape\":[2],\"data_offsets\":[0,8]}}", 8, 0, "unknown dtype"},
-    {"{\"a\":{\"dtype\":\"F32\"}}", 8, 0, "shape"},
-    {"{\"a\":7}", 0, 0, "tensor a is not"},
-    {"{" T("a", "F32", "[1]", "0", "4") "," T("a", "F32", "[1]", "4", "8") "}", 8, 0, "two tensors are named a"},
-    {"{\"__metadata__\":{\"k\":1}}", 0, 0, "not text"},
-    {"{\"__metadata__\":[]}", 0, 0, "not an object"},
-    {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, 0, "twice"},
-    {"[1,2]", 0, 0, "not a safetensors"},
-    {"{]", 0, 0, "not valid JSON"},
+      {"{" T("a", "F32", "[2]", "0", "8") "}", 7, 0, "tensor a ends beyond"},
+      {"{" T("a", "F32", "[2]", "0", "8") "}", 9, 0, "1 bytes behind"},
+      {"{" T("a", "F32", "[2]", "0", "8") "}", 8, (uint64_t)1 << 60, "header length"},
+      {"{" T("a", "F32", "[2]", "0", "8") "}", 8, UINT64_MAX, "header length"},
+      {"{" T("a", "F32", "[2]", "0", "8") "}", 8, 10, "not valid JSON"},
+      {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "4", "12") "}", 12, 0, "overlaps"},
+      {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "0", "8") "}", 8, 0, "overlaps"},
+      {"{" T("a", "F32", "[2]", "0", "8") "," T("b", "F32", "[2]", "12", "20") "}", 20, 0, "hole"},
+      {"{" T("a", "F32", "[2]", "8", "0") "}", 8, 0, "data_offsets"},
+      {"{" T("a", "F32", "[2]", "0", "1e300") "}", 8, 0, "data_offsets"},
+      {"{" T("a", "F32", "[2]", "-8", "0") "}", 8, 0, "data_offsets"},
+      {"{" T("a", "F32", "[2]", "0", "0.5") "}", 8, 0, "data_offsets"},
+      {"{" T("a", "F32", "[2]", "0", "8,9") "}", 8, 0, "data_offsets"},
+      {"{" T("a", "F32", "[3]", "0", "8") "}", 8, 0, "match its dtype and shape"},
+      {"{" T("a", "F16", "[2]", "0", "8") "}", 8, 0, "match its dtype and shape"},
+      {"{" T("a", "F4", "[3]", "0", "2") "}", 2, 0, "match its dtype and shape"},
+      {"{" T("a", "F32", "[4294967296,4294967296]", "0", "8") "}", 8, 0, "shape"},
+      {"{" T("a", "F32", "[4611686018427387904]", "0", "8") "}", 8, 0, "shape"},
+      {"{" T("a", "F32", "[-2]", "0", "8") "}", 8, 0, "shape"},
+      {"{" T("a", "F32", "2", "0", "8") "}", 8, 0, "shape"},
+      {"{" T("a", "F32", "[1,1,1,1,1,1,1,1,2]", "0", "8") "}", 8, 0, "shape"},
+      {"{" T("a", "F99", "[2]", "0", "8") "}", 8, 0, "unknown dtype"},
+      {"{\"a\":{\"dtype\":3,\"shape\":[2],\"data_offsets\":[0,8]}}", 8, 0, "unknown dtype"},
+      {"{\"a\":{\"dtype\":\"F32\"}}", 8, 0, "shape"},
+      {"{\"a\":7}", 0, 0, "tensor a is not"},
+      {"{" T("a", "F32", "[1]", "0", "4") "," T("a", "F32", "[1]", "4", "8") "}", 8, 0, "two tensors are named a"},
+      {"{\"__metadata__\":{\"k\":1}}", 0, 0, "not text"},
+      {"{\"__metadata__\":[]}", 0, 0, "not an object"},
+      {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, 0, "twice"},
+      {"[1,2]", 0, 0, "not a safetensors"},
+      {"{]", 0, 0, "not valid JSON"},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     struct err e = {0};
@@ -378,11 +374,11 @@ static void test_safetensors_odd(void **state) {
   (void)state;
   struct err e = {0};
   float out[2];
-  put_safetensors("{" T("i", "I64", "[2]", "0", "16") "," T("d", "F64", "[]", "16", "24") "," T("n", "F32", "[0,3]", "16", "16") ","
-                  T("q", "F4", "[4]", "24", "26") "}   ", 26, 0);
+  put_safetensors("{" T("i", "I64", "[2]", "0", "16") "," T("d", "F64", "[]", "16", "24") "," T("n", "F32", "[0,3]", "16", "16") "," T(
+                      "q", "F4", "[4]", "24", "26") "}   ",
+                  26, 0);
   struct st_file *f = st_open_path(in_dir("t.safetensors"), &e);
-  if (f == NULL)
-    fail_msg("%s", e.text);
+  if (f == NULL) fail_msg("%s", e.text);
   assert_false(st_find(f, "i")->known_type);
   assert_string_equal(st_find(f, "i")->dtype_text, "I64");
   assert_true(st_floats(st_find(f, "i"), 0, 2, out) && out[1] == 0);
@@ -426,8 +422,7 @@ static void test_sets(void **state) {
   static const char index[] = "{\"weight_map\": {\"a\": \"one.safetensors\", \"b\": \"two.safetensors\"}}";
   put_file("model.safetensors.index.json", index, sizeof index - 1);
   set = st_set_open(&s, "", "model", &e);
-  if (set == NULL)
-    fail_msg("%s", e.text);
+  if (set == NULL) fail_msg("%s", e.text);
   assert_int_equal(st_set_files(set), 2);
   assert_non_null(st_set_find(set, "b"));
   assert_null(st_set_find(set, "half"));
@@ -437,13 +432,13 @@ static void test_sets(void **state) {
 static void test_bad_index(void **state) {
   (void)state;
   static const char *const row[][2] = {
-    {"{}", "no weight_map"},
-    {"{\"weight_map\": {}}", "empty"},
-    {"{\"weight_map\": {\"a\": \"../one.safetensors\"}}", "plain file name"},
-    {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "plain file name"},
-    {"{\"weight_map\": {\"a\": 7}}", "plain file name"},
-    {"{\"weight_map\": {\"a\": \"gone.safetensors\"}}", "gone.safetensors: cannot open"},
-    {"{\"weight_map\": {\"c\": \"one.safetensors\"}}", "lacks the tensor c"},
+      {"{}", "no weight_map"},
+      {"{\"weight_map\": {}}", "empty"},
+      {"{\"weight_map\": {\"a\": \"../one.safetensors\"}}", "plain file name"},
+      {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "plain file name"},
+      {"{\"weight_map\": {\"a\": 7}}", "plain file name"},
+      {"{\"weight_map\": {\"a\": \"gone.safetensors\"}}", "gone.safetensors: cannot open"},
+      {"{\"weight_map\": {\"c\": \"one.safetensors\"}}", "lacks the tensor c"},
   };
   struct source s;
   source_dir(&s, dir);
@@ -464,13 +459,11 @@ static void test_python_files(void **state) {
   struct err e = {0};
   source_dir(&s, tests_path("data", path, sizeof path));
   struct st_set *set = st_set_open(&s, "sd1/unet", "diffusion_pytorch_model", &e);
-  if (set == NULL)
-    fail_msg("%s", e.text);
+  if (set == NULL) fail_msg("%s", e.text);
   assert_non_null(st_set_find(set, "conv_in.weight"));
   st_set_close(set);
   set = st_set_open(&s, "dialects/vae_sharded", "diffusion_pytorch_model", &e);
-  if (set == NULL)
-    fail_msg("%s", e.text);
+  if (set == NULL) fail_msg("%s", e.text);
   assert_int_equal(st_set_files(set), 2);
   st_set_close(set);
 }
@@ -485,11 +478,9 @@ static void test_npy_round_trip(void **state) {
   struct npy a;
   for (int rank = 0; rank <= 3; rank++) {
     assert_true(npy_write(in_dir("x.npy"), rank, shapes[rank > 0 ? rank - 1 : 3], x, &e));
-    if (!npy_read(in_dir("x.npy"), &a, &e))
-      fail_msg("%s", e.text);
+    if (!npy_read(in_dir("x.npy"), &a, &e)) fail_msg("%s", e.text);
     assert_int_equal(a.rank, rank);
-    for (int i = 0; i < rank; i++)
-      assert_int_equal(a.dim[i], shapes[rank - 1][i]);
+    for (int i = 0; i < rank; i++) assert_int_equal(a.dim[i], shapes[rank - 1][i]);
     assert_memory_equal(a.data, x, rank > 0 ? sizeof x : sizeof *x);
     npy_release(&a);
   }
@@ -523,17 +514,16 @@ static void test_npy_types(void **state) {
     size_t n;
     float want[2];
   } row[] = {
-    {H("<f8", "False", "(2,)"), d, sizeof d, {0.25f, -8}},  {H("<i8", "False", "(1, 2)"), l, sizeof l, {5, -6}},
-    {H("<f2", "False", "(2,)"), half, sizeof half, {1, -2}}, {H("|u1", "False", "(2, 1)"), u, sizeof u, {1, 200}},
-    {H("|b1", "True", "(2,)"), u, sizeof u, {1, 200}},
+      {H("<f8", "False", "(2,)"), d, sizeof d, {0.25f, -8}},   {H("<i8", "False", "(1, 2)"), l, sizeof l, {5, -6}},
+      {H("<f2", "False", "(2,)"), half, sizeof half, {1, -2}}, {H("|u1", "False", "(2, 1)"), u, sizeof u, {1, 200}},
+      {H("|b1", "True", "(2,)"), u, sizeof u, {1, 200}},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++)
     for (int version = 1; version <= 2; version++) {
       struct npy a;
       struct err e = {0};
       put_npy(version, row[i].header, row[i].data, row[i].n);
-      if (!npy_read(in_dir("x.npy"), &a, &e))
-        fail_msg("%s", e.text);
+      if (!npy_read(in_dir("x.npy"), &a, &e)) fail_msg("%s", e.text);
       assert_true(a.data[0] == row[i].want[0] && a.data[1] == row[i].want[1]);
       npy_release(&a);
     }
@@ -542,17 +532,17 @@ static void test_npy_types(void **state) {
 static void test_npy_damaged(void **state) {
   (void)state;
   static const char *const row[][2] = {
-    {H("<f4", "False", "(3,)"), "truncated"},
-    {H("<f4", "False", "(4611686018427387904, 4)"), "damaged"},
-    {H("<f4", "False", "(99999999999999999999,)"), "truncated"},
-    {H("<f4", "False", "(-1,)"), "damaged"},
-    {H("<f4", "False", "(1,1,1,1,1,1,1,1,1)"), "damaged"},
-    {H("<f4", "False", "(2"), "damaged"},
-    {H("<f4", "True", "(1, 2)"), "Fortran"},
-    {H(">f4", "False", "(2,)"), "element type"},
-    {H("<c8", "False", "(1,)"), "element type"},
-    {"{}", "element type"},
-    {"{'descr': '<f4', 'shape': (1,)}", "damaged"},
+      {H("<f4", "False", "(3,)"), "truncated"},
+      {H("<f4", "False", "(4611686018427387904, 4)"), "damaged"},
+      {H("<f4", "False", "(99999999999999999999,)"), "truncated"},
+      {H("<f4", "False", "(-1,)"), "damaged"},
+      {H("<f4", "False", "(1,1,1,1,1,1,1,1,1)"), "damaged"},
+      {H("<f4", "False", "(2"), "damaged"},
+      {H("<f4", "True", "(1, 2)"), "Fortran"},
+      {H(">f4", "False", "(2,)"), "element type"},
+      {H("<c8", "False", "(1,)"), "element type"},
+      {"{}", "element type"},
+      {"{'descr': '<f4', 'shape': (1,)}", "damaged"},
   };
   static const float x[2] = {1, 2};
   struct npy a;
@@ -573,23 +563,23 @@ static void test_npy_damaged(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_sha256),
-    ALONE(test_source),
-    cmocka_unit_test(test_embedded),
-    ALONE(test_write_file),
-    cmocka_unit_test(test_json_values),
-    cmocka_unit_test(test_json_wrong),
-    ALONE(test_safetensors_round_trip),
-    ALONE(test_halves),
-    ALONE(test_safetensors_write_wrong),
-    ALONE(test_safetensors_damaged),
-    ALONE(test_safetensors_odd),
-    ALONE(test_sets),
-    ALONE(test_bad_index),
-    cmocka_unit_test(test_python_files),
-    ALONE(test_npy_round_trip),
-    ALONE(test_npy_types),
-    ALONE(test_npy_damaged),
+      cmocka_unit_test(test_sha256),
+      ALONE(test_source),
+      cmocka_unit_test(test_embedded),
+      ALONE(test_write_file),
+      cmocka_unit_test(test_json_values),
+      cmocka_unit_test(test_json_wrong),
+      ALONE(test_safetensors_round_trip),
+      ALONE(test_halves),
+      ALONE(test_safetensors_write_wrong),
+      ALONE(test_safetensors_damaged),
+      ALONE(test_safetensors_odd),
+      ALONE(test_sets),
+      ALONE(test_bad_index),
+      cmocka_unit_test(test_python_files),
+      ALONE(test_npy_round_trip),
+      ALONE(test_npy_types),
+      ALONE(test_npy_damaged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,8 +32,7 @@ static void put(struct buffer *b, const void *data, size_t n) {
 
 static void put32(struct buffer *b, unsigned v, bool big) {
   unsigned char out[4];
-  for (int i = 0; i < 4; i++)
-    out[i] = (unsigned char)(v >> 8 * (big ? 3 - i : i));
+  for (int i = 0; i < 4; i++) out[i] = (unsigned char)(v >> 8 * (big ? 3 - i : i));
   put(b, out, 4);
 }
 
@@ -47,8 +46,7 @@ static void chunk(struct buffer *b, const char *type, const void *data, size_t n
   size_t start = b->size + 4;
   put32(b, (unsigned)n, true);
   put(b, type, 4);
-  if (n > 0)
-    put(b, data, n);
+  if (n > 0) put(b, data, n);
   put32(b, (unsigned)crc32(0, b->data + start, (unsigned)(n + 4)), true);
 }
 
@@ -74,13 +72,10 @@ static struct buffer make_png(const struct png_kind *k) {
   assert_int_equal(compress(packed, &n, raw.data, raw.size), Z_OK);
   put(&b, "\x89PNG\r\n\x1a\n", 8);
   chunk(&b, "IHDR", head.data, head.size);
-  if (k->palette != NULL)
-    chunk(&b, "PLTE", k->palette, k->palette_n);
-  if (k->transparent != NULL)
-    chunk(&b, "tRNS", k->transparent, k->transparent_n);
+  if (k->palette != NULL) chunk(&b, "PLTE", k->palette, k->palette_n);
+  if (k->transparent != NULL) chunk(&b, "tRNS", k->transparent, k->transparent_n);
   chunk(&b, "IDAT", packed, n);
-  if (k->exif != NULL)
-    chunk(&b, "eXIf", k->exif, k->exif_n);
+  if (k->exif != NULL) chunk(&b, "eXIf", k->exif, k->exif_n);
   chunk(&b, "IEND", NULL, 0);
   free(packed);
   free(raw.data);
@@ -93,14 +88,12 @@ static void expect_rgb(const struct buffer *b, int w, int h, const unsigned char
   struct blob blob = as_blob(b);
   struct image im;
   struct err e = {0};
-  if (!image_decode(&blob, "test", &im, &e))
-    fail_msg("%s", e.text);
+  if (!image_decode(&blob, "test", &im, &e)) fail_msg("%s", e.text);
   assert_int_equal(im.w, w);
   assert_int_equal(im.h, h);
   assert_int_equal(im.channels, 3);
   for (int i = 0; i < w * h * 3; i++)
-    if (abs(im.px[i] - want[i]) > tolerance)
-      fail_msg("byte %d is %d, want %d", i, im.px[i], want[i]);
+    if (abs(im.px[i] - want[i]) > tolerance) fail_msg("byte %d is %d, want %d", i, im.px[i], want[i]);
   image_release(&im);
 }
 
@@ -108,8 +101,7 @@ static void expect_mask(const struct buffer *b, const unsigned char *want, int n
   struct blob blob = as_blob(b);
   struct image im;
   struct err e = {0};
-  if (!image_decode_mask(&blob, "test", &im, &e))
-    fail_msg("%s", e.text);
+  if (!image_decode_mask(&blob, "test", &im, &e)) fail_msg("%s", e.text);
   assert_int_equal(im.channels, 1);
   assert_int_equal(im.w * im.h, n);
   assert_memory_equal(im.px, want, (size_t)n);
@@ -125,14 +117,14 @@ static void test_png_kinds(void **state) {
     struct png_kind kind;
     unsigned char want[12], mask[4];
   } row[] = {
-    {{2, 1, 2, 8, rgb, 6, 0, 0, 0, 0, 0, 0}, {10, 20, 30, 40, 50, 60}, {18, 48}},
-    {{2, 1, 4, 8, grey_alpha, 4, 0, 0, 0, 0, 0, 0}, {7, 7, 7, 200, 200, 200}, {0, 128}},
-    {{2, 1, 6, 8, rgba, 8, 0, 0, 0, 0, 0, 0}, {1, 2, 3, 4, 5, 6}, {0, 255}},
-    {{4, 1, 0, 2, bits, 1, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 85, 85, 85, 170, 170, 170, 255, 255, 255}, {0, 85, 170, 255}},
-    {{2, 1, 3, 8, index, 2, colours, 0, 0, 6, 0, 0}, {255, 0, 128, 9, 8, 7}, {91, 8}},
-    {{2, 1, 3, 8, index, 2, colours, clear, 0, 6, 1, 0}, {255, 0, 128, 9, 8, 7}, {255, 0}},
-    {{2, 1, 0, 16, grey16, 4, 0, 0, 0, 0, 0, 0}, {0x12, 0x12, 0x12, 128, 128, 128}, {0x12, 128}},
-    {{2, 1, 2, 16, rgb16, 12, 0, 0, 0, 0, 0, 0}, {1, 2, 3, 255, 0, 127}, {2, 91}},
+      {{2, 1, 2, 8, rgb, 6, 0, 0, 0, 0, 0, 0}, {10, 20, 30, 40, 50, 60}, {18, 48}},
+      {{2, 1, 4, 8, grey_alpha, 4, 0, 0, 0, 0, 0, 0}, {7, 7, 7, 200, 200, 200}, {0, 128}},
+      {{2, 1, 6, 8, rgba, 8, 0, 0, 0, 0, 0, 0}, {1, 2, 3, 4, 5, 6}, {0, 255}},
+      {{4, 1, 0, 2, bits, 1, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 85, 85, 85, 170, 170, 170, 255, 255, 255}, {0, 85, 170, 255}},
+      {{2, 1, 3, 8, index, 2, colours, 0, 0, 6, 0, 0}, {255, 0, 128, 9, 8, 7}, {91, 8}},
+      {{2, 1, 3, 8, index, 2, colours, clear, 0, 6, 1, 0}, {255, 0, 128, 9, 8, 7}, {255, 0}},
+      {{2, 1, 0, 16, grey16, 4, 0, 0, 0, 0, 0, 0}, {0x12, 0x12, 0x12, 128, 128, 128}, {0x12, 128}},
+      {{2, 1, 2, 16, rgb16, 12, 0, 0, 0, 0, 0, 0}, {1, 2, 3, 255, 0, 127}, {2, 91}},
   };
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     struct buffer b = make_png(&row[i].kind);
@@ -147,8 +139,7 @@ static void test_png_kinds(void **state) {
 static struct buffer make_exif(int orientation, bool big, bool prefix) {
   struct buffer b = {0};
   unsigned tag = 0x112, type = 3;
-  if (prefix)
-    put(&b, "Exif\0\0", 6);
+  if (prefix) put(&b, "Exif\0\0", 6);
   put(&b, big ? "MM\0*" : "II*\0", 4);
   put32(&b, 8, big);
   put(&b, big ? "\0\2" : "\2\0", 2);
@@ -172,8 +163,7 @@ static const struct {
                 {2, 3, "adbecf"}, {2, 3, "daebfc"}, {2, 3, "fcebda"}, {2, 3, "cfbead"}};
 
 static void letters(int orientation, unsigned char out[18]) {
-  for (int i = 0; i < 18; i++)
-    out[i] = (unsigned char)upright[orientation].px[i / 3];
+  for (int i = 0; i < 18; i++) out[i] = (unsigned char)upright[orientation].px[i / 3];
 }
 
 static void test_png_orientation(void **state) {
@@ -181,8 +171,14 @@ static void test_png_orientation(void **state) {
   for (int o = 0; o <= 9; o++) {
     unsigned char want[18];
     struct buffer exif = make_exif(o, o % 2 == 0, false);
-    const struct png_kind kind = {.w = 3, .h = 2, .type = 0, .depth = 8, .rows = (const unsigned char *)"abcdef", .stride = 3,
-                                  .exif = exif.data, .exif_n = exif.size};
+    const struct png_kind kind = {.w = 3,
+                                  .h = 2,
+                                  .type = 0,
+                                  .depth = 8,
+                                  .rows = (const unsigned char *)"abcdef",
+                                  .stride = 3,
+                                  .exif = exif.data,
+                                  .exif_n = exif.size};
     struct buffer b = make_png(&kind);
     letters(o == 9 ? 0 : o, want);
     expect_rgb(&b, upright[o == 9 ? 0 : o].w, upright[o == 9 ? 0 : o].h, want, 0);
@@ -215,11 +211,9 @@ static struct buffer make_jpeg(const struct jpeg_kind *k) {
   jpeg_set_defaults(&c);
   jpeg_set_colorspace(&c, k->stored);
   jpeg_set_quality(&c, 100, TRUE);
-  if (k->progressive)
-    jpeg_simple_progression(&c);
+  if (k->progressive) jpeg_simple_progression(&c);
   jpeg_start_compress(&c, TRUE);
-  if (k->exif != NULL)
-    jpeg_write_marker(&c, JPEG_APP0 + 1, k->exif->data, (unsigned)k->exif->size);
+  if (k->exif != NULL) jpeg_write_marker(&c, JPEG_APP0 + 1, k->exif->data, (unsigned)k->exif->size);
   for (int y = 0; y < k->h; y++) {
     JSAMPROW row = (JSAMPROW)(uintptr_t)(k->px + (size_t)y * (size_t)k->w * (size_t)k->components);
     jpeg_write_scanlines(&c, &row, 1);
@@ -235,8 +229,7 @@ static struct buffer make_jpeg(const struct jpeg_kind *k) {
 static unsigned char *plain(int n, const unsigned char *colour, int components) {
   unsigned char *px = malloc((size_t)n * (size_t)n * (size_t)components);
   assert_non_null(px);
-  for (int i = 0; i < n * n; i++)
-    memcpy(px + i * components, colour, (size_t)components);
+  for (int i = 0; i < n * n; i++) memcpy(px + i * components, colour, (size_t)components);
   return px;
 }
 
@@ -250,14 +243,19 @@ static void test_jpeg_colours(void **state) {
     const unsigned char *colour, want[3];
     bool progressive;
   } row[] = {
-    {3, JCS_RGB, JCS_YCbCr, rgb, {200, 100, 50}, false},       {3, JCS_RGB, JCS_YCbCr, rgb, {200, 100, 50}, true},
-    {3, JCS_RGB, JCS_RGB, rgb, {200, 100, 50}, false},         {1, JCS_GRAYSCALE, JCS_GRAYSCALE, grey, {77, 77, 77}, false},
-    {4, JCS_CMYK, JCS_CMYK, cmyk, {204, 102, 0}, false},       {4, JCS_CMYK, JCS_YCCK, cmyk, {204, 102, 0}, true},
+      {3, JCS_RGB, JCS_YCbCr, rgb, {200, 100, 50}, false}, {3, JCS_RGB, JCS_YCbCr, rgb, {200, 100, 50}, true},
+      {3, JCS_RGB, JCS_RGB, rgb, {200, 100, 50}, false},   {1, JCS_GRAYSCALE, JCS_GRAYSCALE, grey, {77, 77, 77}, false},
+      {4, JCS_CMYK, JCS_CMYK, cmyk, {204, 102, 0}, false}, {4, JCS_CMYK, JCS_YCCK, cmyk, {204, 102, 0}, true},
   };
   assert_memory_equal(row[4].want, inked, 3);
   for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
     unsigned char *px = plain(16, row[i].colour, row[i].components), *want = plain(16, row[i].want, 3);
-    const struct jpeg_kind kind = {.w = 16, .h = 16, .components = row[i].components, .in = row[i].in, .stored = row[i].stored, .px = px,
+    const struct jpeg_kind kind = {.w = 16,
+                                   .h = 16,
+                                   .components = row[i].components,
+                                   .in = row[i].in,
+                                   .stored = row[i].stored,
+                                   .px = px,
                                    .progressive = row[i].progressive};
     struct buffer b = make_jpeg(&kind);
     expect_rgb(&b, 16, 16, want, 2);
@@ -272,8 +270,7 @@ static void check_blocks(const struct buffer *b, int o) {
   struct blob blob = as_blob(b);
   struct image im;
   struct err e = {0};
-  if (!image_decode(&blob, "test", &im, &e))
-    fail_msg("%s", e.text);
+  if (!image_decode(&blob, "test", &im, &e)) fail_msg("%s", e.text);
   assert_int_equal(im.w, upright[o].w * 16);
   assert_int_equal(im.h, upright[o].h * 16);
   for (int i = 0; i < 6; i++) {
@@ -287,12 +284,11 @@ static void check_blocks(const struct buffer *b, int o) {
 static void test_jpeg_orientation(void **state) {
   (void)state;
   unsigned char px[48 * 32];
-  for (int i = 0; i < 48 * 32; i++)
-    px[i] = (unsigned char)((i / 48 / 16 * 3 + i % 48 / 16) * 40 + 10);
+  for (int i = 0; i < 48 * 32; i++) px[i] = (unsigned char)((i / 48 / 16 * 3 + i % 48 / 16) * 40 + 10);
   for (int o = 1; o <= 8; o++) {
     struct buffer exif = make_exif(o, o % 3 == 0, true);
-    const struct jpeg_kind kind = {.w = 48, .h = 32, .components = 1, .in = JCS_GRAYSCALE, .stored = JCS_GRAYSCALE, .px = px,
-                                   .exif = &exif};
+    const struct jpeg_kind kind = {
+        .w = 48, .h = 32, .components = 1, .in = JCS_GRAYSCALE, .stored = JCS_GRAYSCALE, .px = px, .exif = &exif};
     struct buffer b = make_jpeg(&kind);
     check_blocks(&b, o);
     free(b.data);
@@ -306,8 +302,7 @@ static void riff_chunk(struct buffer *b, const char *type, const void *data, siz
   put(b, type, 4);
   put32(b, (unsigned)n, false);
   put(b, data, n);
-  if (n % 2 != 0)
-    put(b, "", 1);
+  if (n % 2 != 0) put(b, "", 1);
 }
 
 /* A plain lossless WebP (which holds one chunk) in the extended container, with EXIF behind it. */
@@ -321,8 +316,7 @@ static struct buffer extend_webp(const unsigned char *plain_webp, size_t n, int 
   put(&b, plain_webp + 12, n - 12);
   riff_chunk(&b, "EXIF", exif->data, exif->size);
   unsigned size = (unsigned)b.size - 8;
-  for (int i = 0; i < 4; i++)
-    b.data[4 + i] = (unsigned char)(size >> 8 * i);
+  for (int i = 0; i < 4; i++) b.data[4 + i] = (unsigned char)(size >> 8 * i);
   return b;
 }
 
@@ -365,28 +359,24 @@ static void expect_refusal(const void *data, size_t n, const char *part) {
   memcpy(exact, data, n);
   exact = realloc(exact, n > 0 ? n : 1);
   const struct blob blob = {.data = exact, .size = n};
-  if (image_decode(&blob, "holiday.jpg", &im, &e))
-    fail_msg("a damaged picture of %zu bytes was read", n);
+  if (image_decode(&blob, "holiday.jpg", &im, &e)) fail_msg("a damaged picture of %zu bytes was read", n);
   assert_int_equal(e.code, ERR_INPUT);
   assert_null(im.px);
-  if (strstr(e.text, part) == NULL || strstr(e.text, "holiday.jpg") == NULL)
-    fail_msg("%s", e.text);
+  if (strstr(e.text, part) == NULL || strstr(e.text, "holiday.jpg") == NULL) fail_msg("%s", e.text);
   free(exact);
 }
 
 static struct buffer noisy_jpeg(bool progressive) {
   unsigned char px[40 * 40 * 3];
-  for (size_t i = 0; i < sizeof px; i++)
-    px[i] = (unsigned char)(i * i * 7 >> 3);
-  const struct jpeg_kind kind = {.w = 40, .h = 40, .components = 3, .in = JCS_RGB, .stored = JCS_YCbCr, .px = px,
-                                 .progressive = progressive};
+  for (size_t i = 0; i < sizeof px; i++) px[i] = (unsigned char)(i * i * 7 >> 3);
+  const struct jpeg_kind kind = {
+      .w = 40, .h = 40, .components = 3, .in = JCS_RGB, .stored = JCS_YCbCr, .px = px, .progressive = progressive};
   return make_jpeg(&kind);
 }
 
 static struct buffer noisy_png(void) {
   unsigned char px[40 * 40 * 3];
-  for (size_t i = 0; i < sizeof px; i++)
-    px[i] = (unsigned char)(i * i * 7 >> 3);
+  for (size_t i = 0; i < sizeof px; i++) px[i] = (unsigned char)(i * i * 7 >> 3);
   const struct png_kind kind = {.w = 40, .h = 40, .type = 2, .depth = 8, .rows = px, .stride = 120};
   return make_png(&kind);
 }
@@ -394,21 +384,18 @@ static struct buffer noisy_png(void) {
 static void test_truncated(void **state) {
   (void)state;
   struct buffer b = noisy_png();
-  for (size_t n = 8; n + 12 < b.size; n += n < 80 ? 1 : 97)
-    expect_refusal(b.data, n, "PNG");
+  for (size_t n = 8; n + 12 < b.size; n += n < 80 ? 1 : 97) expect_refusal(b.data, n, "PNG");
   free(b.data);
   for (int progressive = 0; progressive < 2; progressive++) {
     b = noisy_jpeg(progressive);
-    for (size_t n = 3; n + 8 < b.size; n += n < 700 ? 13 : 97)
-      expect_refusal(b.data, n, "JPEG");
+    for (size_t n = 3; n + 8 < b.size; n += n < 700 ? 13 : 97) expect_refusal(b.data, n, "JPEG");
     free(b.data);
   }
   unsigned char px[18];
   uint8_t *coded = NULL;
   letters(1, px);
   size_t size = WebPEncodeLosslessRGB(px, 3, 2, 9, &coded);
-  for (size_t n = 12; n + 2 < size; n++)
-    expect_refusal(coded, n, "WebP");
+  for (size_t n = 12; n + 2 < size; n++) expect_refusal(coded, n, "WebP");
   WebPFree(coded);
 }
 
@@ -446,13 +433,11 @@ static void test_mangled(void **state) {
       copy.data[(x >> 8) % (limit < copy.size ? limit : copy.size)] ^= (unsigned char)(x >> 3 | 1);
     }
     struct blob blob = as_blob(&copy);
-    if (!image_decode(&blob, "test", &im, &e))
-      assert_true(e.code == ERR_INPUT || e.code == ERR_FIT);
+    if (!image_decode(&blob, "test", &im, &e)) assert_true(e.code == ERR_INPUT || e.code == ERR_FIT);
     image_release(&im);
     free(copy.data);
   }
-  for (int i = 0; i < 3; i++)
-    free(file[i].data);
+  for (int i = 0; i < 3; i++) free(file[i].data);
 }
 
 /* --- resizing, cropping, writing -------------------------------------------------------------------------------------- */
@@ -530,8 +515,7 @@ static void test_write_png(void **state) {
     noise(im.px, (size_t)(35 * channels));
     assert_true(image_write_png(path, &im, pair, 2, &e));
     assert_true(image_read(path, &back, &e));
-    for (int i = 0; i < 35 * 3; i++)
-      assert_int_equal(back.px[i], im.px[channels == 3 ? i : i / 3]);
+    for (int i = 0; i < 35 * 3; i++) assert_int_equal(back.px[i], im.px[channels == 3 ? i : i / 3]);
     image_release(&back);
     image_release(&im);
   }
@@ -564,11 +548,13 @@ static void test_one_pixel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_png_kinds),        cmocka_unit_test(test_png_orientation), cmocka_unit_test(test_jpeg_colours),
-    cmocka_unit_test(test_jpeg_orientation), cmocka_unit_test(test_webp),            cmocka_unit_test(test_truncated),
-    cmocka_unit_test(test_not_a_picture),    cmocka_unit_test(test_mangled),         cmocka_unit_test(test_resize),
-    cmocka_unit_test(test_short_side),       cmocka_unit_test(test_crop_and_flip),   cmocka_unit_test(test_write_png),
-    cmocka_unit_test(test_one_pixel),
+      cmocka_unit_test(test_png_kinds),     cmocka_unit_test(test_png_orientation),
+      cmocka_unit_test(test_jpeg_colours),  cmocka_unit_test(test_jpeg_orientation),
+      cmocka_unit_test(test_webp),          cmocka_unit_test(test_truncated),
+      cmocka_unit_test(test_not_a_picture), cmocka_unit_test(test_mangled),
+      cmocka_unit_test(test_resize),        cmocka_unit_test(test_short_side),
+      cmocka_unit_test(test_crop_and_flip), cmocka_unit_test(test_write_png),
+      cmocka_unit_test(test_one_pixel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,16 +18,16 @@ static void test_learning_rates(void **state) {
     const char *name;
     struct lr_schedule s;
   } cases[] = {
-    {"constant.warmup0", {LR_CONSTANT, 1e-4, 0, 60, 0.5, 1, 1e-7}},
-    {"constant_with_warmup.warmup7", {LR_CONSTANT_WITH_WARMUP, 1e-4, 7, 60, 0.5, 1, 1e-7}},
-    {"linear.warmup0", {LR_LINEAR, 1e-4, 0, 60, 0.5, 1, 1e-7}},
-    {"linear.warmup7", {LR_LINEAR, 1e-4, 7, 60, 0.5, 1, 1e-7}},
-    {"cosine.warmup0", {LR_COSINE, 1e-4, 0, 60, 0.5, 1, 1e-7}},
-    {"cosine.warmup7", {LR_COSINE, 1e-4, 7, 60, 0.5, 1, 1e-7}},
-    {"cosine_with_restarts.warmup0.num_cycles1", {LR_COSINE_WITH_RESTARTS, 1e-4, 0, 60, 1, 1, 1e-7}},
-    {"cosine_with_restarts.warmup7.num_cycles3", {LR_COSINE_WITH_RESTARTS, 1e-4, 7, 60, 3, 1, 1e-7}},
-    {"polynomial.warmup0.power1", {LR_POLYNOMIAL, 1e-4, 0, 60, 1, 1, 1e-7}},
-    {"polynomial.warmup7.power2", {LR_POLYNOMIAL, 1e-4, 7, 60, 1, 2, 1e-7}},
+      {"constant.warmup0", {LR_CONSTANT, 1e-4, 0, 60, 0.5, 1, 1e-7}},
+      {"constant_with_warmup.warmup7", {LR_CONSTANT_WITH_WARMUP, 1e-4, 7, 60, 0.5, 1, 1e-7}},
+      {"linear.warmup0", {LR_LINEAR, 1e-4, 0, 60, 0.5, 1, 1e-7}},
+      {"linear.warmup7", {LR_LINEAR, 1e-4, 7, 60, 0.5, 1, 1e-7}},
+      {"cosine.warmup0", {LR_COSINE, 1e-4, 0, 60, 0.5, 1, 1e-7}},
+      {"cosine.warmup7", {LR_COSINE, 1e-4, 7, 60, 0.5, 1, 1e-7}},
+      {"cosine_with_restarts.warmup0.num_cycles1", {LR_COSINE_WITH_RESTARTS, 1e-4, 0, 60, 1, 1, 1e-7}},
+      {"cosine_with_restarts.warmup7.num_cycles3", {LR_COSINE_WITH_RESTARTS, 1e-4, 7, 60, 3, 1, 1e-7}},
+      {"polynomial.warmup0.power1", {LR_POLYNOMIAL, 1e-4, 0, 60, 1, 1, 1e-7}},
+      {"polynomial.warmup7.power2", {LR_POLYNOMIAL, 1e-4, 7, 60, 1, 2, 1e-7}},
   };
   struct st_file *f = reference_open("schedules.safetensors");
   (void)state;
@@ -68,18 +68,15 @@ static void set_up(struct fixture *t, enum dtype moments, bool ema) {
     int64_t n = COUNT;
     char name[64];
     t->set[k] = param_set_new();
-    if (k == 0)
-      t->frozen = param_add(t->set[k], 1, &n, "frozen");
+    if (k == 0) t->frozen = param_add(t->set[k], 1, &n, "frozen");
     t->p[k] = param_add(t->set[k], 1, &n, "p%d", k);
-    if (k == 0)
-      t->frozen->frozen = true;
+    if (k == 0) t->frozen->frozen = true;
     size_t bytes = (size_t)t->set[k]->count * sizeof(float);
     param_set_bind(t->set[k], t->b->op->alloc(t->b, bytes, &t->e), t->b->op->alloc(t->b, bytes, &t->e));
     snprintf(name, sizeof name, "adamw.start.%d", k);
     load(t, t->p[k]->w, name);
   }
-  for (int i = 0; i < COUNT; i++)
-    t->frozen->w[i] = 1;
+  for (int i = 0; i < COUNT; i++) t->frozen->w[i] = 1;
   assert_true(optimizer_init(&t->o, t->b, t->set, PARAMS, moments, ema, &t->e));
 }
 
@@ -101,8 +98,7 @@ static void expect_close(struct fixture *t, const float *x, const char *name, do
   for (int i = 0; i < n; i++) {
     double d = fabs((double)x[i] - want[i]);
     *worst = fmax(*worst, d);
-    if (!(d <= tolerance))
-      fail_msg("%s[%d]: %.9g, torch has %.9g", name, i, (double)x[i], (double)want[i]);
+    if (!(d <= tolerance)) fail_msg("%s[%d]: %.9g, torch has %.9g", name, i, (double)x[i], (double)want[i]);
   }
   free(want);
 }
@@ -134,8 +130,7 @@ static void ten_steps(struct fixture *t, double tolerance, const char *what) {
     snprintf(name, sizeof name, "adamw.ema.%d", k);
     expect_close(t, t->o.group[k].ema + t->p[k]->offset, name, tolerance, &worst);
   }
-  for (int i = 0; i < COUNT; i++)
-    assert_true(t->frozen->w[i] == 1);
+  for (int i = 0; i < COUNT; i++) assert_true(t->frozen->w[i] == 1);
   assert_int_equal(t->o.step, STEPS);
   print_message("%s: largest difference %.2g\n", what, worst);
   free(norms);
@@ -186,8 +181,8 @@ static void test_bytes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw), cmocka_unit_test(test_adamw_bf16_moments),
-    cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw), cmocka_unit_test(test_adamw_bf16_moments),
+      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_bytes),
   };
   return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }

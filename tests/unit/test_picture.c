@@ -19,15 +19,14 @@ struct fixture {
   struct backend *b;
   struct model *m;
   struct st_file *f;
-  int h, w; /* of the latents */
+  int h, w;     /* of the latents */
   float *noise; /* NHWC */
   struct err e;
 };
 
 static void to_nhwc(const float *nchw, int h, int w, float *out) {
   for (int c = 0; c < CHANNELS; c++)
-    for (int i = 0; i < h * w; i++)
-      out[i * CHANNELS + c] = nchw[c * h * w + i];
+    for (int i = 0; i < h * w; i++) out[i * CHANNELS + c] = nchw[c * h * w + i];
 }
 
 static float *read_latents(struct fixture *t, const char *name) {
@@ -48,8 +47,7 @@ static void open_model(struct fixture *t, const char *name, int h, int w) {
   t->b = backend_open("ref", 1, &t->e);
   assert_non_null(t->b);
   t->m = model_open(t->b, &s, &(struct model_want){0}, &t->e);
-  if (t->m == NULL)
-    fail_msg("%s", t->e.text);
+  if (t->m == NULL) fail_msg("%s", t->e.text);
   snprintf(file, sizeof file, "samplers_%s.safetensors", name);
   t->f = reference_open(file);
   t->noise = read_latents(t, "noise");
@@ -72,8 +70,7 @@ static void expect_picture(struct fixture *t, const char *name, const struct ima
   float *want = reference_floats(t->f, name, &n);
   assert_int_equal(n, (int64_t)im->w * im->h * 3);
   for (int64_t i = 0; i < n; i++)
-    if (!(fabs((double)im->px[i] - want[i]) <= 1))
-      fail_msg("%s[%d]: %d, diffusers has %d", name, (int)i, im->px[i], (int)want[i]);
+    if (!(fabs((double)im->px[i] - want[i]) <= 1)) fail_msg("%s[%d]: %d, diffusers has %d", name, (int)i, im->px[i], (int)want[i]);
   free(want);
 }
 
@@ -84,8 +81,7 @@ static void one_case(struct fixture *t, const char *name, const char *spacing, e
   const char *prompt = "a photo of sks dog";
   float *got = malloc((size_t)(t->h * t->w * CHANNELS) * sizeof *got);
   snprintf(t->m->schedule.spacing, sizeof t->m->schedule.spacing, "%s", spacing);
-  if (!pictures_make(t->m, DT_F32, &j, &prompt, NULL, 1, t->noise, &im, got, NULL, NULL, &t->e))
-    fail_msg("%s: %s", name, t->e.text);
+  if (!pictures_make(t->m, DT_F32, &j, &prompt, NULL, 1, t->noise, &im, got, NULL, NULL, &t->e)) fail_msg("%s: %s", name, t->e.text);
   snprintf(key, sizeof key, "%s.latents", name);
   float *want = read_latents(t, key);
   double difference = 0, scale = 0;
@@ -95,8 +91,7 @@ static void one_case(struct fixture *t, const char *name, const char *spacing, e
   }
   double relative = sqrt(difference / scale);
   *worst = fmax(*worst, relative);
-  if (!(relative <= 2e-5))
-    fail_msg("%s: relative difference %g", key, relative);
+  if (!(relative <= 2e-5)) fail_msg("%s: relative difference %g", key, relative);
   snprintf(key, sizeof key, "%s.picture", name);
   expect_picture(t, key, &im);
   image_release(&im);
@@ -108,14 +103,13 @@ static void all_samplers(const char *model, int h, int w) {
   static const struct {
     const char *name, *spacing;
     enum sampler_kind kind;
-  } cases[] = {{"pndm.leading", "leading", SAMPLER_PNDM},         {"ddim.leading", "leading", SAMPLER_DDIM},
+  } cases[] = {{"pndm.leading", "leading", SAMPLER_PNDM},        {"ddim.leading", "leading", SAMPLER_DDIM},
                {"dpmpp.linspace", "linspace", SAMPLER_DPMPP_2M}, {"dpmpp.leading", "leading", SAMPLER_DPMPP_2M},
                {"euler.linspace", "linspace", SAMPLER_EULER},    {"euler.leading", "leading", SAMPLER_EULER}};
   struct fixture t;
   double worst = 0;
   open_model(&t, model, h, w);
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    one_case(&t, cases[i].name, cases[i].spacing, cases[i].kind, &worst);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) one_case(&t, cases[i].name, cases[i].spacing, cases[i].kind, &worst);
   print_message("%s: final latents of all samplers within %.2g relative\n", model, worst);
   close_model(&t);
 }
@@ -144,14 +138,12 @@ static void test_batch(void **state) {
   for (int i = 0; i < 3; i++) {
     int most = 0;
     assert_true(pictures_make(t.m, DT_F32, &j, prompts + i, seeds + i, 1, NULL, &one, NULL, NULL, NULL, &t.e));
-    for (int k = 0; k < one.w * one.h * 3; k++)
-      most = abs(one.px[k] - three[i].px[k]) > most ? abs(one.px[k] - three[i].px[k]) : most;
+    for (int k = 0; k < one.w * one.h * 3; k++) most = abs(one.px[k] - three[i].px[k]) > most ? abs(one.px[k] - three[i].px[k]) : most;
     assert_true(most <= 1);
     image_release(&one);
   }
   assert_memory_not_equal(three[0].px, three[2].px, 64);
-  for (int i = 0; i < 3; i++)
-    image_release(&three[i]);
+  for (int i = 0; i < 3; i++) image_release(&three[i]);
   close_model(&t);
 }
 
@@ -198,8 +190,7 @@ static void test_encode(void **state) {
   int side = 8 * vae_factor(t.m->vae);
   for (int i = 0; i < 2; i++) {
     assert_true(image_new(&im[i], side, side, 3));
-    for (int k = 0; k < side * side * 3; k++)
-      im[i].px[k] = (unsigned char)(k * (i + 3) % 251);
+    for (int k = 0; k < side * side * 3; k++) im[i].px[k] = (unsigned char)(k * (i + 3) % 251);
   }
   assert_true(pictures_encode(t.m, DT_F32, im, 2, NULL, both, &t.e));
   for (int i = 0; i < 2; i++) {
@@ -224,8 +215,8 @@ static void test_rounding(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_sd1),      cmocka_unit_test(test_sd2),    cmocka_unit_test(test_batch),    cmocka_unit_test(test_stop),
-    cmocka_unit_test(test_bad_size), cmocka_unit_test(test_encode), cmocka_unit_test(test_rounding),
+      cmocka_unit_test(test_sd1),      cmocka_unit_test(test_sd2),    cmocka_unit_test(test_batch),    cmocka_unit_test(test_stop),
+      cmocka_unit_test(test_bad_size), cmocka_unit_test(test_encode), cmocka_unit_test(test_rounding),
   };
   return cmocka_run_group_tests_name("picture", tests, NULL, NULL);
 }

@@ -52,8 +52,7 @@ static void open_all(struct fixture *t) {
   source_dir(&source, tests_path("data/sd1", path, sizeof path));
   t->b = backend_open("ref", 1, &t->e);
   t->m = t->b != NULL ? model_open(t->b, &source, &(struct model_want){.train_unet = false}, &t->e) : NULL;
-  if (t->m == NULL)
-    fail_msg("%s", t->e.text);
+  if (t->m == NULL) fail_msg("%s", t->e.text);
   t->s.subject.class_name = "dog";
   t->s.prompts.class_prompt = "a photo of dog";
   t->s.prompts.negative = "";
@@ -77,8 +76,7 @@ static void close_all(struct fixture *t) {
 
 static struct prior *make(struct fixture *t) {
   struct prior *p = prior_make(t->m, DT_F32, &t->s, &t->sink, &t->e);
-  if (p == NULL)
-    fail_msg("%s", t->e.text);
+  if (p == NULL) fail_msg("%s", t->e.text);
   return p;
 }
 
@@ -137,8 +135,7 @@ static void test_latents_fit_picture(void **state) {
   uint64_t seed = 1;
   struct picture_job j = {SAMPLER_DPMPP_2M, 2, 3, "", SIDE, SIDE};
   assert_true(pictures_make(t.m, DT_F32, &j, &prompt, &seed, 1, NULL, NULL, again, NULL, NULL, &t.e));
-  for (int i = 0; i < LATENTS; i++)
-    assert_true(kept[i] - again[i] < 1e-4f && again[i] - kept[i] < 1e-4f);
+  for (int i = 0; i < LATENTS; i++) assert_true(kept[i] - again[i] < 1e-4f && again[i] - kept[i] < 1e-4f);
   image_release(&im);
   prior_delete(p);
   close_all(&t);
@@ -240,8 +237,8 @@ static void test_unusable_directory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_made_and_found_again), cmocka_unit_test(test_latents_fit_picture), cmocka_unit_test(test_resume),
-    cmocka_unit_test(test_foreign_pictures),     cmocka_unit_test(test_default_directory),   cmocka_unit_test(test_unusable_directory),
+      cmocka_unit_test(test_made_and_found_again), cmocka_unit_test(test_latents_fit_picture), cmocka_unit_test(test_resume),
+      cmocka_unit_test(test_foreign_pictures),     cmocka_unit_test(test_default_directory),   cmocka_unit_test(test_unusable_directory),
   };
   return cmocka_run_group_tests_name("prior", tests, NULL, NULL);
 }

@@ -89,11 +89,13 @@ static void test_defaults_full(void **state) {
 static void test_types(void **state) {
   struct profile p;
   struct err e = {0};
-  assert_true(load(*state,
-                   BASE "mask_dir = ../masks\n[prompts]\n  test = one {token}\ntest = zwei {class} \xc3\xa4 ; comment\n[train]\nresolution = 64x96\n"
-                        "mixed_precision = no\nseed = 18446744073709551615\nflip = YES\nschedule = cosine\nlr = 2e-5\n[engine]\nmemory = 1.5G\n"
-                        "[checkpoints]\ndtype = fp16\n",
-                   &p, &e));
+  assert_true(
+      load(*state,
+           BASE
+           "mask_dir = ../masks\n[prompts]\n  test = one {token}\ntest = zwei {class} \xc3\xa4 ; comment\n[train]\nresolution = 64x96\n"
+           "mixed_precision = no\nseed = 18446744073709551615\nflip = YES\nschedule = cosine\nlr = 2e-5\n[engine]\nmemory = 1.5G\n"
+           "[checkpoints]\ndtype = fp16\n",
+           &p, &e));
   const struct settings *s = &p.settings;
   const struct fixture *f = *state;
   char want[600];
@@ -114,7 +116,8 @@ static void test_types(void **state) {
 }
 
 static void test_set(void **state) {
-  static const char *const sets[] = {"train.learning_rate=0.5", "prompts.test=x {token}", "prompts.test=y", "train.lr=0.25", "subject.images=here"};
+  static const char *const sets[] = {"train.learning_rate=0.5", "prompts.test=x {token}", "prompts.test=y", "train.lr=0.25",
+                                     "subject.images=here"};
   const struct fixture *f = *state;
   struct profile p;
   struct err e = {0};
@@ -143,7 +146,8 @@ static void test_set(void **state) {
 static void test_frozen(void **state) {
   struct profile p, q;
   struct err e = {0};
-  static const char *const sets[] = {"train.lr=1.23456789e-7", "train.target=to_q", "train.resolution=32x48", "train.seed=18446744073709551615"};
+  static const char *const sets[] = {"train.lr=1.23456789e-7", "train.target=to_q", "train.resolution=32x48",
+                                     "train.seed=18446744073709551615"};
   assert_true(profile_load(&p, "embedded:demo", embedded_files, sets, 4, &e));
   char *first = profile_text(&p);
   assert_non_null(first);
@@ -313,9 +317,9 @@ static void test_distance(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_defaults), TEST(test_defaults_full), TEST(test_types), TEST(test_set),    TEST(test_frozen), TEST(test_shipped),
-      TEST(test_table),    TEST(test_unknown),       TEST(test_values), TEST(test_checks), TEST(test_model),  TEST(test_hub),
-      TEST(test_bytes),    TEST(test_long_lines),    TEST(test_distance),
+      TEST(test_defaults), TEST(test_defaults_full), TEST(test_types),   TEST(test_set),        TEST(test_frozen),
+      TEST(test_shipped),  TEST(test_table),         TEST(test_unknown), TEST(test_values),     TEST(test_checks),
+      TEST(test_model),    TEST(test_hub),           TEST(test_bytes),   TEST(test_long_lines), TEST(test_distance),
   };
   return cmocka_run_group_tests_name("profile", tests, NULL, NULL);
 }

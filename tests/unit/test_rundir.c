@@ -54,7 +54,8 @@ static char *slurp(const struct fixture *f, const char *name) {
 static void add_steps(struct rundir *r, int first, int last) {
   struct err e = {0};
   for (int i = first; i <= last; i++) {
-    struct metrics m = {.step = i, .instance = 0.5 / i, .prior = NAN, .pdm = 0.25, .total = 1.0 / i, .lr = 1e-4, .grad_norm = i, .probe = NAN};
+    struct metrics m = {
+        .step = i, .instance = 0.5 / i, .prior = NAN, .pdm = 0.25, .total = 1.0 / i, .lr = 1e-4, .grad_norm = i, .probe = NAN};
     assert_true(rundir_metrics(r, &m, &e));
   }
 }
@@ -73,8 +74,9 @@ static void test_layout(void **state) {
   assert_non_null(strstr(frozen, "[train]\nmode = full\n"));
   assert_non_null(strstr(info, "\"photographs\""));
   assert_non_null(strstr(info, "unet/diffusion_pytorch_model.safetensors"));
-  assert_string_equal(csv, "step,instance,prior,pdm,total,lr,grad_norm,seconds,probe\n1,0.5,,0.25,1,0.0001,1,0,\n2,0.25,,0.25,0.5,0.0001,2,0,\n"
-                           "3,0.166666667,,0.25,0.333333333,0.0001,3,0,\n");
+  assert_string_equal(csv,
+                      "step,instance,prior,pdm,total,lr,grad_norm,seconds,probe\n1,0.5,,0.25,1,0.0001,1,0,\n2,0.25,,0.25,0.5,0.0001,2,0,\n"
+                      "3,0.166666667,,0.25,0.333333333,0.0001,3,0,\n");
   assert_non_null(strstr(log, "warning: something\n"));
   free(frozen);
   free(info);
@@ -158,8 +160,16 @@ static void test_samples(void **state) {
   assert_true(image_new(&im, 16, 8, 3));
   assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
   for (int i = 0; i < 4; i++) {
-    struct sample_event s = {.step = 7, .prompt = i / 2 ? "zwei \xc3\xa4" : "one", .negative = "bad", .prompt_index = i / 2, .picture_index = i % 2,
-                             .seed = 40 + (uint64_t)i % 2, .sampler = "dpmpp_2m", .steps = 20, .guidance = 4.5, .picture = &im};
+    struct sample_event s = {.step = 7,
+                             .prompt = i / 2 ? "zwei \xc3\xa4" : "one",
+                             .negative = "bad",
+                             .prompt_index = i / 2,
+                             .picture_index = i % 2,
+                             .seed = 40 + (uint64_t)i % 2,
+                             .sampler = "dpmpp_2m",
+                             .steps = 20,
+                             .guidance = 4.5,
+                             .picture = &im};
     if (!rundir_sample(&r, &s, &e)) fail_msg("%s", e.text);
   }
   assert_true(rundir_sheet(&r, &e));
@@ -270,8 +280,14 @@ static void test_options(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_layout),  TEST(test_resume),       TEST(test_newest),            TEST(test_unwritable),
-      TEST(test_samples), TEST(test_sheet_pixels), TEST(test_curves_degenerate), cmocka_unit_test(test_prompts),
+      TEST(test_layout),
+      TEST(test_resume),
+      TEST(test_newest),
+      TEST(test_unwritable),
+      TEST(test_samples),
+      TEST(test_sheet_pixels),
+      TEST(test_curves_degenerate),
+      cmocka_unit_test(test_prompts),
       cmocka_unit_test(test_options),
   };
   return cmocka_run_group_tests_name("rundir", tests, NULL, NULL);

@@ -42,9 +42,21 @@ static void set_up(struct fixture *t, const char *const *prompts, int n) {
   folder_make(t->dir, sizeof t->dir);
   snprintf(t->noise, sizeof t->noise, "%s/in.npy", t->dir);
   t->sink = (struct sink){.user = t, .sample = on_sample};
-  t->j = (struct sample_job){.model = tests_path("data/sd1", t->model, sizeof t->model), .lora = "", .scale = 1, .prompts = prompts,
-                             .n_prompts = n, .negative = "", .count = 1, .sampler = SAMPLER_DPMPP_2M, .steps = 20, .batch = 2,
-                             .guidance = 7.5, .device = "ref", .threads = 1, .latents_in = "", .dump_dir = ""};
+  t->j = (struct sample_job){.model = tests_path("data/sd1", t->model, sizeof t->model),
+                             .lora = "",
+                             .scale = 1,
+                             .prompts = prompts,
+                             .n_prompts = n,
+                             .negative = "",
+                             .count = 1,
+                             .sampler = SAMPLER_DPMPP_2M,
+                             .steps = 20,
+                             .batch = 2,
+                             .guidance = 7.5,
+                             .device = "ref",
+                             .threads = 1,
+                             .latents_in = "",
+                             .dump_dir = ""};
 }
 
 static void expect_npy(const char *dir, const char *name, const float *want, int64_t n, double tolerance) {
@@ -58,8 +70,7 @@ static void expect_npy(const char *dir, const char *name, const float *want, int
     difference += pow((double)a.data[i] - want[i], 2);
     scale += pow(want[i], 2);
   }
-  if (!(sqrt(difference) <= tolerance * sqrt(scale)))
-    fail_msg("%s: relative difference %g", name, sqrt(difference / scale));
+  if (!(sqrt(difference) <= tolerance * sqrt(scale))) fail_msg("%s: relative difference %g", name, sqrt(difference / scale));
   npy_release(&a);
 }
 
@@ -76,8 +87,7 @@ static void test_given_noise(void **state) {
   t.j.latents_in = t.noise;
   t.j.dump_dir = t.dir;
   assert_true(npy_write(t.noise, 4, (int64_t[]){1, 4, 8, 8}, noise, &t.e));
-  if (!engine_sample(&t.j, NULL, &t.sink, &t.e))
-    fail_msg("%s", t.e.text);
+  if (!engine_sample(&t.j, NULL, &t.sink, &t.e)) fail_msg("%s", t.e.text);
   assert_int_equal(t.samples, 1);
   assert_int_equal(t.side, 64);
   expect_npy(t.dir, "noise.npy", noise, LATENTS, 0);
@@ -105,8 +115,7 @@ static void test_order(void **state) {
   t.j.batch = 4;
   t.j.width = 32;
   t.j.height = 48;
-  if (!engine_sample(&t.j, NULL, &t.sink, &t.e))
-    fail_msg("%s", t.e.text);
+  if (!engine_sample(&t.j, NULL, &t.sink, &t.e)) fail_msg("%s", t.e.text);
   assert_int_equal(t.samples, 6);
   assert_int_equal(t.side, 32);
   for (int i = 0; i < 6; i++) {
@@ -119,8 +128,7 @@ static void test_order(void **state) {
 static void expect_refusal(struct fixture *t, enum err_code code, const char *word) {
   t->e = (struct err){.code = ERR_OK};
   assert_false(engine_sample(&t->j, NULL, &t->sink, &t->e));
-  if (t->e.code != code || strstr(t->e.text, word) == NULL)
-    fail_msg("code %d: %s", (int)t->e.code, t->e.text);
+  if (t->e.code != code || strstr(t->e.text, word) == NULL) fail_msg("code %d: %s", (int)t->e.code, t->e.text);
   assert_int_equal(t->samples, 0);
 }
 

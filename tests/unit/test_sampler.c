@@ -53,21 +53,18 @@ static int tear_down(void **state) {
 
 static void sd_schedule(struct schedule *s, enum prediction p, const char *spacing) {
   assert_true(schedule_make(s, "scaled_linear", 0.00085, 0.012, 1000, p, NULL));
-  if (strcmp(spacing, "default") != 0)
-    snprintf(s->spacing, sizeof s->spacing, "%s", spacing);
+  if (strcmp(spacing, "default") != 0) snprintf(s->spacing, sizeof s->spacing, "%s", spacing);
 }
 
 /* Runs the sampler over the analytic network; out [ELEMENTS]. */
 static void sample(struct ctx *c, struct sampler *s, const float *start, float *out) {
   float x[ELEMENTS], p[ELEMENTS];
-  for (int k = 0; k < ELEMENTS; k++)
-    x[k] = start[k] * (float)sampler_init_sigma(s);
+  for (int k = 0; k < ELEMENTS; k++) x[k] = start[k] * (float)sampler_init_sigma(s);
   struct tensor xt = ctx_upload(c, DT_F32, 1, (int64_t[]){ELEMENTS}, x), pt = ctx_like(c, &xt);
   for (int i = 0; i < sampler_evaluations(s); i++) {
     sampler_input(s, c, i, &pt, &xt);
     ctx_download(c, p, &pt);
-    for (int k = 0; k < ELEMENTS; k++)
-      p[k] = 0.6f * p[k] + (float)(0.5 * sin(sampler_timestep(s, i) / 120.0));
+    for (int k = 0; k < ELEMENTS; k++) p[k] = 0.6f * p[k] + (float)(0.5 * sin(sampler_timestep(s, i) / 120.0));
     c->b->op->upload(c->b, pt.data, p, sizeof p);
     sampler_step(s, c, i, &xt, &pt);
   }
@@ -95,17 +92,14 @@ static void one_case(struct fixture *t, enum prediction p, int kind, const char 
   float got[ELEMENTS];
   struct schedule schedule;
   snprintf(name, sizeof name, "%s.%s.%s.%d.latents", p == PREDICT_V ? "v_prediction" : "epsilon", sampler_names[kind], spacing, steps);
-  if (st_find(t->f, name) == NULL)
-    return;
+  if (st_find(t->f, name) == NULL) return;
   sd_schedule(&schedule, p, spacing);
   struct sampler *s = sampler_new((enum sampler_kind)kind, &schedule, steps, &t->e);
-  if (s == NULL)
-    fail_msg("%s: %s", name, t->e.text);
+  if (s == NULL) fail_msg("%s: %s", name, t->e.text);
   sample(&t->c, s, t->x, got);
   float *want = reference_floats(t->f, name, &n);
   double d = distance(got, want, n);
-  if (!(d <= 1e-5))
-    fail_msg("%s: relative difference %g", name, d);
+  if (!(d <= 1e-5)) fail_msg("%s: relative difference %g", name, d);
   *worst = fmax(*worst, d);
   free(want);
 }
@@ -149,8 +143,7 @@ static void expect_lists(struct fixture *t, int kind, const char *spacing, int s
 static void test_timesteps_and_sigmas(void **state) {
   for (int kind = 0; kind < SAMPLER_KINDS; kind++)
     for (size_t k = 0; k < sizeof spacings / sizeof *spacings; k++)
-      for (size_t i = 0; i + 1 < sizeof step_counts / sizeof *step_counts; i++)
-        expect_lists(*state, kind, spacings[k], step_counts[i]);
+      for (size_t i = 0; i + 1 < sizeof step_counts / sizeof *step_counts; i++) expect_lists(*state, kind, spacings[k], step_counts[i]);
 }
 
 /* The lists of the dumps that were made with the tiny models, at 20 and 50 steps. */
@@ -158,7 +151,7 @@ static void test_model_lists(void **state) {
   static const struct {
     const char *name, *spacing;
     enum sampler_kind kind;
-  } cases[] = {{"pndm.leading", "leading", SAMPLER_PNDM},         {"ddim.leading", "leading", SAMPLER_DDIM},
+  } cases[] = {{"pndm.leading", "leading", SAMPLER_PNDM},        {"ddim.leading", "leading", SAMPLER_DDIM},
                {"dpmpp.linspace", "linspace", SAMPLER_DPMPP_2M}, {"dpmpp.leading", "leading", SAMPLER_DPMPP_2M},
                {"euler.linspace", "linspace", SAMPLER_EULER},    {"euler.leading", "leading", SAMPLER_EULER}};
   struct st_file *f = reference_open("samplers_sd1.safetensors");
@@ -173,8 +166,7 @@ static void test_model_lists(void **state) {
       snprintf(name, sizeof name, "%s.timesteps%d", cases[k].name, steps);
       float *want = reference_floats(f, name, &n);
       assert_int_equal(sampler_evaluations(s), n);
-      for (int i = 0; i < n; i++)
-        assert_true(sampler_timestep(s, i) == want[i]);
+      for (int i = 0; i < n; i++) assert_true(sampler_timestep(s, i) == want[i]);
       free(want);
       snprintf(name, sizeof name, "%s.init_noise_sigma%d", cases[k].name, steps);
       want = reference_floats(f, name, &n);
@@ -231,16 +223,16 @@ static void test_plan(void **state) {
     sampler_delete(s, &c);
     peak[plan] = pool_peak(pool);
     pool_delete(pool);
-    if (plan)
-      backend_close(b);
+    if (plan) backend_close(b);
   }
   assert_int_equal(peak[0], peak[1]);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_latents), cmocka_unit_test(test_timesteps_and_sigmas), cmocka_unit_test(test_model_lists),
-    cmocka_unit_test(test_refused), cmocka_unit_test(test_names),                cmocka_unit_test(test_plan),
+      cmocka_unit_test(test_latents),     cmocka_unit_test(test_timesteps_and_sigmas),
+      cmocka_unit_test(test_model_lists), cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_names),       cmocka_unit_test(test_plan),
   };
   return cmocka_run_group_tests_name("sampler", tests, set_up, tear_down);
 }

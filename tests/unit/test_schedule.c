@@ -19,8 +19,7 @@ static struct schedule parse(const char *text) {
   struct schedule s;
   struct json *j = json_parse(text, strlen(text), "scheduler_config.json", &e);
   assert_non_null(j);
-  if (!schedule_from_json(&s, j, &e))
-    fail_msg("%s", e.text);
+  if (!schedule_from_json(&s, j, &e)) fail_msg("%s", e.text);
   json_close(j);
   return s;
 }
@@ -37,13 +36,13 @@ static void expect_abar(struct st_file *f, const char *name, const struct schedu
 
 static void test_abar(void **state) {
   static const char *const cases[][2] = {
-    {"abar.default", "{}"},
-    {"abar.linear", "{\"beta_schedule\": \"linear\"}"},
-    {"abar.scaled_linear", "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"beta_end\": 0.012}"},
-    {"abar.squaredcos_cap_v2", "{\"beta_schedule\": \"squaredcos_cap_v2\"}"},
-    {"abar.odd", "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.001, \"beta_end\": 0.02, \"num_train_timesteps\": 77}"},
-    {"abar.rescaled",
-     "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"beta_end\": 0.012, \"rescale_betas_zero_snr\": true}"},
+      {"abar.default", "{}"},
+      {"abar.linear", "{\"beta_schedule\": \"linear\"}"},
+      {"abar.scaled_linear", "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"beta_end\": 0.012}"},
+      {"abar.squaredcos_cap_v2", "{\"beta_schedule\": \"squaredcos_cap_v2\"}"},
+      {"abar.odd", "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.001, \"beta_end\": 0.02, \"num_train_timesteps\": 77}"},
+      {"abar.rescaled",
+       "{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"beta_end\": 0.012, \"rescale_betas_zero_snr\": true}"},
   };
   struct st_file *f = reference_open("sampler_math.safetensors");
   (void)state;
@@ -60,8 +59,7 @@ static void test_trained_betas(void **state) {
   struct st_file *f = reference_open("sampler_math.safetensors");
   float *betas = reference_floats(f, "trained_betas", &n);
   (void)state;
-  for (int i = 0; i < n; i++)
-    snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.17g", i > 0 ? ", " : "", (double)betas[i]);
+  for (int i = 0; i < n; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.17g", i > 0 ? ", " : "", (double)betas[i]);
   strncat(text, "]}", sizeof text - strlen(text) - 1);
   struct schedule s = parse(text);
   expect_abar(f, "abar.trained", &s, 0);
@@ -84,13 +82,13 @@ static void test_fields(void **state) {
 
 static void test_refused(void **state) {
   static const char *const cases[][2] = {
-    {"{\"prediction_type\": \"sample\"}", "prediction_type"},
-    {"{\"beta_schedule\": \"sigmoid\"}", "beta_schedule"},
-    {"{\"timestep_spacing\": \"karras\"}", "timestep_spacing"},
-    {"{\"num_train_timesteps\": 0}", "num_train_timesteps"},
-    {"{\"beta_start\": -1}", "beta_start"},
-    {"{\"trained_betas\": [0.1, \"x\"]}", "trained_betas[1]"},
-    {"{\"trained_betas\": []}", "trained_betas"},
+      {"{\"prediction_type\": \"sample\"}", "prediction_type"},
+      {"{\"beta_schedule\": \"sigmoid\"}", "beta_schedule"},
+      {"{\"timestep_spacing\": \"karras\"}", "timestep_spacing"},
+      {"{\"num_train_timesteps\": 0}", "num_train_timesteps"},
+      {"{\"beta_start\": -1}", "beta_start"},
+      {"{\"trained_betas\": [0.1, \"x\"]}", "trained_betas[1]"},
+      {"{\"trained_betas\": []}", "trained_betas"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -123,8 +121,8 @@ static void test_min_snr(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_abar),    cmocka_unit_test(test_trained_betas), cmocka_unit_test(test_fields),
-    cmocka_unit_test(test_refused), cmocka_unit_test(test_min_snr),
+      cmocka_unit_test(test_abar),    cmocka_unit_test(test_trained_betas), cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_refused), cmocka_unit_test(test_min_snr),
   };
   return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);
 }

@@ -17,9 +17,9 @@
 
 enum { LENGTH = 77, TEXT_MAX = 8 << 20, START = 49406, END = 49407 };
 
-#define NAMED(pad)                                                                                                                         \
-  "{\"bos_token\": {\"content\": \"<|startoftext|>\", \"normalized\": true},"                                                              \
-  " \"eos_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true},"                                                                \
+#define NAMED(pad)                                                            \
+  "{\"bos_token\": {\"content\": \"<|startoftext|>\", \"normalized\": true}," \
+  " \"eos_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true},"   \
   " \"unk_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true}, \"pad_token\": \"" pad "\"}"
 static const char CONFIG_SD1[] = NAMED("<|endoftext|>"), CONFIG_SD2[] = NAMED("!");
 
@@ -27,8 +27,7 @@ static char *unzip(const char *name) {
   char path[4096];
   char *text = malloc(TEXT_MAX + 1);
   gzFile f = gzopen(tests_path(name, path, sizeof path), "rb");
-  if (f == NULL || text == NULL)
-    fail_msg("%s: cannot read", path);
+  if (f == NULL || text == NULL) fail_msg("%s: cannot read", path);
   int n = gzread(f, text, TEXT_MAX);
   assert_true(n > 0 && n < TEXT_MAX);
   gzclose(f);
@@ -67,10 +66,8 @@ static void add_byte(struct builder *b, int c, const char *end) {
 
 static void add_bytes(struct builder *b, const char *end) {
   for (int c = 0x21; c < 0x100; c++)
-    if (c <= 0x7E || (c >= 0xA1 && c != 0xAD))
-      add_byte(b, c, end);
-  for (int c = 0x100; c < 0x144; c++)
-    add_byte(b, c, end);
+    if (c <= 0x7E || (c >= 0xA1 && c != 0xAD)) add_byte(b, c, end);
+  for (int c = 0x100; c < 0x144; c++) add_byte(b, c, end);
 }
 
 static char *vocabulary_of(const char *merges) {
@@ -97,11 +94,11 @@ struct files {
 
 static struct tokenizer *open_texts(const char *vocab, const char *merges, const char *config, const char *map, struct err *e) {
   const struct embedded_file file[] = {
-    {"m/t/vocab.json", (const unsigned char *)vocab, strlen(vocab)},
-    {"m/t/merges.txt", (const unsigned char *)merges, strlen(merges)},
-    {"m/t/tokenizer_config.json", (const unsigned char *)config, strlen(config)},
-    {map != NULL ? "m/t/special_tokens_map.json" : NULL, (const unsigned char *)map, map != NULL ? strlen(map) : 0},
-    {NULL, NULL, 0},
+      {"m/t/vocab.json", (const unsigned char *)vocab, strlen(vocab)},
+      {"m/t/merges.txt", (const unsigned char *)merges, strlen(merges)},
+      {"m/t/tokenizer_config.json", (const unsigned char *)config, strlen(config)},
+      {map != NULL ? "m/t/special_tokens_map.json" : NULL, (const unsigned char *)map, map != NULL ? strlen(map) : 0},
+      {NULL, NULL, 0},
   };
   struct source s;
   source_embedded(&s, file, "m");
@@ -116,8 +113,7 @@ static int setup(void **state) {
   f->vocab = vocabulary_of(f->merges);
   f->sd1 = open_texts(f->vocab, f->merges, CONFIG_SD1, NULL, &e);
   f->sd2 = open_texts(f->vocab, f->merges, "{}", CONFIG_SD2, &e);
-  if (f->sd1 == NULL || f->sd2 == NULL)
-    fail_msg("%s", e.text);
+  if (f->sd1 == NULL || f->sd2 == NULL) fail_msg("%s", e.text);
   *state = f;
   return 0;
 }
@@ -138,12 +134,10 @@ static bool equal(const cJSON *ids, const int32_t *got, int32_t pad) {
   int i = 0;
   const cJSON *id;
   cJSON_ArrayForEach(id, ids) {
-    if (i >= LENGTH || got[i++] != id->valueint)
-      return false;
+    if (i >= LENGTH || got[i++] != id->valueint) return false;
   }
   for (; i < LENGTH; i++)
-    if (got[i] != pad)
-      return false;
+    if (got[i] != pad) return false;
   return true;
 }
 
@@ -158,8 +152,7 @@ static int compare(const struct tokenizer *t, const char *strings, const char *k
     if (ids != NULL && (without == NULL || strstr(text, without) == NULL)) {
       rows++;
       assert_true(tokenizer_prompt(t, text, out, LENGTH, NULL) >= 0);
-      if (!equal(ids, out, pad) && wrong++ < 10)
-        print_error("differs: %.*s\n", (int)strcspn(line, "\n"), line);
+      if (!equal(ids, out, pad) && wrong++ < 10) print_error("differs: %.*s\n", (int)strcspn(line, "\n"), line);
     }
     cJSON_Delete(row);
   }
@@ -190,8 +183,7 @@ static void test_cut(void **state) {
   char text[2000] = "";
   int32_t out[LENGTH], all[400];
   int cut = -1;
-  for (int i = 0; i < 80; i++)
-    memcpy(text + 5 * i, "dogs ", 6);
+  for (int i = 0; i < 80; i++) memcpy(text + 5 * i, "dogs ", 6);
   assert_int_equal(tokenizer_prompt(f->sd1, text, out, LENGTH, &cut), 5);
   assert_int_equal(cut, 75 * 5);
   assert_int_equal(out[0], START);
@@ -208,11 +200,10 @@ static void test_cut(void **state) {
 
 static void test_bad_utf8(void **state) {
   const struct files *f = *state;
-  static const char *const bad[] = {"\x80", "a\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80",
+  static const char *const bad[] = {"\x80",     "a\xC3",   "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xF4\x90\x80\x80",
                                     "\xE2\x82", "\xFF\xFE"};
   int32_t out[LENGTH];
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-    assert_int_equal(tokenizer_prompt(f->sd1, bad[i], out, LENGTH, NULL), 0);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(tokenizer_prompt(f->sd1, bad[i], out, LENGTH, NULL), 0);
 }
 
 static void *encode_all(void *arg) {
@@ -221,8 +212,7 @@ static void *encode_all(void *arg) {
   long sum = 0;
   for (int i = 0; i < 300; i++) {
     tokenizer_prompt(f->sd1, "A Photo of sks dög, <|endoftext|> in the Acropolis'll", out, LENGTH, NULL);
-    for (int k = 0; k < LENGTH; k++)
-      sum = (sum * 31 + out[k]) % 1000003;
+    for (int k = 0; k < LENGTH; k++) sum = (sum * 31 + out[k]) % 1000003;
   }
   return (void *)(intptr_t)sum;
 }
@@ -230,12 +220,9 @@ static void *encode_all(void *arg) {
 static void test_threads(void **state) {
   pthread_t thread[4];
   void *sum[4];
-  for (int i = 0; i < 4; i++)
-    assert_int_equal(pthread_create(&thread[i], NULL, encode_all, *state), 0);
-  for (int i = 0; i < 4; i++)
-    pthread_join(thread[i], &sum[i]);
-  for (int i = 1; i < 4; i++)
-    assert_ptr_equal(sum[i], sum[0]);
+  for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&thread[i], NULL, encode_all, *state), 0);
+  for (int i = 0; i < 4; i++) pthread_join(thread[i], &sum[i]);
+  for (int i = 1; i < 4; i++) assert_ptr_equal(sum[i], sum[0]);
 }
 
 /* The vocabulary of the tiny models lacks most merges; the two ids below were printed by Python. */
@@ -248,8 +235,7 @@ static void test_tiny(void **state) {
   static const int32_t want[] = {1134, 320, 1063, 531, 1028, 893, 1135, 1135};
   source_dir(&s, tests_path("data/sd1", path, sizeof path));
   struct tokenizer *t = tokenizer_open(&s, "tokenizer", &e);
-  if (t == NULL)
-    fail_msg("%s", e.text);
+  if (t == NULL) fail_msg("%s", e.text);
   assert_int_equal(tokenizer_prompt(t, "a photo of sks dog", out, LENGTH, NULL), 0);
   assert_memory_equal(out, want, sizeof want);
   tokenizer_close(t);
@@ -264,8 +250,7 @@ static void test_unknown(void **state) {
   struct err e = {0};
   int32_t out[8];
   struct tokenizer *t = open_texts(vocab, "#version: 0.2\na b</w>\n", config, NULL, &e);
-  if (t == NULL)
-    fail_msg("%s", e.text);
+  if (t == NULL) fail_msg("%s", e.text);
   assert_int_equal(tokenizer_prompt(t, "AB \xC3\xA9 ax", out, 8, NULL), 0);
   assert_memory_equal(out, want, sizeof want);
   tokenizer_close(t);
@@ -274,24 +259,24 @@ static void test_unknown(void **state) {
 /* Current Python writes tokenizer.json instead of vocab.json and merges.txt, merges as pairs, added tokens in a list. */
 static void test_tokenizer_json(void **state) {
   (void)state;
-  static const char text[] = "{\"added_tokens\": [{\"id\": 3, \"content\": \"<s>\", \"normalized\": true},"
-                             " {\"id\": 7, \"content\": \"<New>\", \"normalized\": false}, {\"id\": 4, \"content\": \"<e>\"}],"
-                             "\"model\": {\"vocab\": {\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<s>\": 3, \"<e>\": 4},"
-                             "\"merges\": [[\"a\", \"b</w>\"]]}}";
+  static const char text[] =
+      "{\"added_tokens\": [{\"id\": 3, \"content\": \"<s>\", \"normalized\": true},"
+      " {\"id\": 7, \"content\": \"<New>\", \"normalized\": false}, {\"id\": 4, \"content\": \"<e>\"}],"
+      "\"model\": {\"vocab\": {\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<s>\": 3, \"<e>\": 4},"
+      "\"merges\": [[\"a\", \"b</w>\"]]}}";
   static const char config[] = "{\"bos_token\": \"<s>\", \"eos_token\": \"<e>\", \"unk_token\": \"<e>\", \"pad_token\": \"<e>\"}";
   static const int32_t want[] = {3, 2, 3, 7, 2, 4, 4, 4};
   const struct embedded_file file[] = {
-    {"t/tokenizer.json", (const unsigned char *)text, sizeof text - 1},
-    {"t/tokenizer_config.json", (const unsigned char *)config, sizeof config - 1},
-    {NULL, NULL, 0},
+      {"t/tokenizer.json", (const unsigned char *)text, sizeof text - 1},
+      {"t/tokenizer_config.json", (const unsigned char *)config, sizeof config - 1},
+      {NULL, NULL, 0},
   };
   struct source s;
   struct err e = {0};
   int32_t out[8];
   source_embedded(&s, file, "");
   struct tokenizer *t = tokenizer_open(&s, "t", &e);
-  if (t == NULL)
-    fail_msg("%s", e.text);
+  if (t == NULL) fail_msg("%s", e.text);
   assert_int_equal(tokenizer_vocabulary(t), 8);
   assert_int_equal(tokenizer_prompt(t, "ab<S><New>ab", out, 8, NULL), 0);
   assert_memory_equal(out, want, sizeof want);
@@ -301,37 +286,37 @@ static void test_tokenizer_json(void **state) {
 static void test_damaged(void **state) {
   (void)state;
   static const char *const bad[][4] = {
-    /* vocabulary, merges, configuration, part of the message */
-    {"[]", "", "{}", "no vocabulary"},
-    {"{}", "", "{}", "no vocabulary"},
-    {"{\"a\": \"x\"}", "", "{}", "not a number"},
-    {"{\"a\": -1}", "", "{}", "not a number"},
-    {"{\"a\": 1e300}", "", "{}", "not a number"},
-    {"{\"a\": ", "", "{}", "JSON"},
-    {"{\"a\": 0}", "#v\n", "{}", "merges.txt: line 1"},
-    {"{\"a\": 0}", "#version\na b c\n", "{}", "line 2"},
-    {"{\"a\": 0}", "#version\na b\n", "{}", "<|startoftext|>"},
-    {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "a b\n", "{}", "merge of \"a\" and \"b\""},
-    {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"bos_token\": 3}", "bos_token"},
-    {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"added_tokens_decoder\": {\"x\": 3}}", "added tokens"},
-    {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"added_tokens_decoder\": {\"1e9\": {\"content\": \"x\"}}}", "added tokens"},
-    {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"pad_token\": \"nope\"}", "nope"},
+      /* vocabulary, merges, configuration, part of the message */
+      {"[]", "", "{}", "no vocabulary"},
+      {"{}", "", "{}", "no vocabulary"},
+      {"{\"a\": \"x\"}", "", "{}", "not a number"},
+      {"{\"a\": -1}", "", "{}", "not a number"},
+      {"{\"a\": 1e300}", "", "{}", "not a number"},
+      {"{\"a\": ", "", "{}", "JSON"},
+      {"{\"a\": 0}", "#v\n", "{}", "merges.txt: line 1"},
+      {"{\"a\": 0}", "#version\na b c\n", "{}", "line 2"},
+      {"{\"a\": 0}", "#version\na b\n", "{}", "<|startoftext|>"},
+      {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "a b\n", "{}", "merge of \"a\" and \"b\""},
+      {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"bos_token\": 3}", "bos_token"},
+      {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"added_tokens_decoder\": {\"x\": 3}}", "added tokens"},
+      {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"added_tokens_decoder\": {\"1e9\": {\"content\": \"x\"}}}",
+       "added tokens"},
+      {"{\"<|startoftext|>\": 0, \"<|endoftext|>\": 1}", "\n", "{\"pad_token\": \"nope\"}", "nope"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct err e = {0};
     struct tokenizer *t = open_texts(bad[i][0], bad[i][1], bad[i][2], NULL, &e);
     assert_null(t);
     assert_int_equal(e.code, ERR_INPUT);
-    if (strstr(e.text, bad[i][3]) == NULL)
-      fail_msg("case %zu: %s", i, e.text);
+    if (strstr(e.text, bad[i][3]) == NULL) fail_msg("case %zu: %s", i, e.text);
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_every_string), cmocka_unit_test(test_pad_bang), cmocka_unit_test(test_cut),
-    cmocka_unit_test(test_bad_utf8),     cmocka_unit_test(test_threads),  cmocka_unit_test(test_tiny),
-    cmocka_unit_test(test_unknown),      cmocka_unit_test(test_damaged),  cmocka_unit_test(test_tokenizer_json),
+      cmocka_unit_test(test_every_string), cmocka_unit_test(test_pad_bang), cmocka_unit_test(test_cut),
+      cmocka_unit_test(test_bad_utf8),     cmocka_unit_test(test_threads),  cmocka_unit_test(test_tiny),
+      cmocka_unit_test(test_unknown),      cmocka_unit_test(test_damaged),  cmocka_unit_test(test_tokenizer_json),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
