@@ -148,7 +148,7 @@ const struct key keys[] = {
   {"samples", "guidance", NULL, KEY_FLOAT, BOTH("7.5"), 0, 100, AT(samples.guidance),
    .help = "Guidance of the samples."},
   {"samples", "probe_every", NULL, KEY_INT, BOTH("0"), 0, MANY, AT(probe_every),
-   .help = "Steps between measurements of the probe loss (64 fixed timestep and noise pairs of the held-out photographs); 0: first and "
+   .help = "Steps between measurements of the probe loss (64 fixed timestep and noise pairs of the held-out photographs, inside their masks where mask_dm is on); 0: first and "
            "last only."},
 
   {"checkpoints", "every", "ckpting_steps checkpointing_steps", KEY_INT, BOTH("0"), 0, MANY, AT(checkpoints.every),

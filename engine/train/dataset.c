@@ -110,11 +110,15 @@ struct reading {
   const char *mask_prefix; /* inside masks: "masks/" or "" */
 };
 
-static bool read_mask(const struct reading *r, struct photograph *p, int w, int h, struct err *e) {
+/* Whether a photograph's mask is read: one that is held out may have none. */
+enum mask_want { MASK_NONE, MASK_IF_THERE, MASK_NEEDED };
+
+static bool read_mask(const struct reading *r, struct photograph *p, int w, int h, enum mask_want want, struct err *e) {
   char relative[600], path[4600];
   struct blob b;
   bool found = find_mask(&r->masks, r->mask_prefix, p->name, relative, sizeof relative);
   source_name(&r->masks, relative, path, sizeof path);
+  if (!found && want == MASK_IF_THERE) return true;
   if (!found)
     return err_set(e, ERR_INPUT, "%s: the mask of photograph %s is missing; give one, or switch mask_dm and mask_pdm off", path, p->name);
   if (!source_open(&r->masks, relative, &b, e)) return false;
@@ -139,7 +143,7 @@ static void hash_center(const struct dataset *d, struct photograph *p) {
   sha256_end(&s, p->hash);
 }
 
-static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, bool mask, struct err *e) {
+static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, enum mask_want mask, struct err *e) {
   char path[4600];
   struct blob b;
   int w, h;
@@ -154,7 +158,7 @@ static bool read_photograph(const struct reading *r, struct dataset *d, struct p
     return err_set(e, ERR_INPUT, "%s: a picture of %dx%d is too narrow to be cropped to %dx%d", path, was_w, was_h, d->width, d->height);
   if (!resize_to(&p->rgb, w, h, FILTER_BILINEAR, path, e)) return false;
   hash_center(d, p);
-  return !mask || read_mask(r, p, was_w, was_h, e);
+  return mask == MASK_NONE || read_mask(r, p, was_w, was_h, mask, e);
 }
 
 /* Counts first (photograph NULL), then fills in the names: those in training first, held-out ones after them. */
@@ -202,7 +206,7 @@ bool dataset_open(struct dataset *d, const struct embedded_file *embedded, const
   list_names(&r, d);
   bool ok = check_held_out(d, w, e);
   for (int i = 0; ok && i < d->photographs + d->held_out; i++)
-    ok = read_photograph(&r, d, d->photograph + i, w->masks && i < d->photographs, e);
+    ok = read_photograph(&r, d, d->photograph + i, !w->masks ? MASK_NONE : i < d->photographs ? MASK_NEEDED : MASK_IF_THERE, e);
   if (!ok) dataset_close(d);
   return ok;
 }

@@ -104,19 +104,31 @@ static int probe_timestep(const struct trainer *t, int i) {
   return (int)(((double)i + (double)rng_uniform(&c, 0)) * t->m->schedule.steps / PROBE_PAIRS);
 }
 
+/* The subject's place in the centre crop where the instance loss is masked too: all of it where the photograph has no mask. */
+static bool probe_mask(const struct trainer *t, const struct photograph *p, float *out, struct err *e) {
+  int x, y, w = t->batch.size.w, h = t->batch.size.h;
+  photograph_center(&t->data, p, &x, &y);
+  int selected = t->s->losses.mask_dm ? photograph_mask(&t->data, p, x, y, false, w, h, out) : 0;
+  if (selected < 0) return err_set(e, ERR_FAILED, "out of memory for the probe");
+  for (int i = 0; selected == 0 && i < w * h; i++) out[i] = 1;
+  return true;
+}
+
 bool probe_init(struct trainer *t, struct err *e) {
   size_t n = (size_t)t->batch.size.count;
   if (t->data.held_out == 0) return true;
   t->probe_latents = calloc(n * (size_t)t->data.held_out, sizeof *t->probe_latents);
   t->probe_noise = calloc(n * (size_t)t->batch.slots, sizeof *t->probe_noise);
-  if (!t->probe_latents || !t->probe_noise) return err_set(e, ERR_FAILED, "out of memory for the probe");
+  t->probe_mask = calloc((size_t)(t->batch.size.w * t->batch.size.h * t->data.held_out), sizeof *t->probe_mask);
+  if (!t->probe_latents || !t->probe_noise || !t->probe_mask) return err_set(e, ERR_FAILED, "out of memory for the probe");
   struct ctx c;
   if (!trainer_ctx(t, &c, e)) return false;
   bool ok = true;
   for (int i = 0; ok && i < t->data.held_out; i++) {
     struct photograph *p = t->data.photograph + t->data.photographs + i;
     const float *moments = center_moments(&c, t->m, &t->data, p, false, t->batch.data[0].pixels);
-    ok = moments && moments_to_latents(&c, t->m, moments, NULL, &t->batch.size, t->probe_latents + (size_t)i * n);
+    ok = moments && moments_to_latents(&c, t->m, moments, NULL, &t->batch.size, t->probe_latents + (size_t)i * n) &&
+         probe_mask(t, p, t->probe_mask + (int64_t)i * t->batch.size.w * t->batch.size.h, e);
   }
   trainer_ctx_end(&c);
   return ok;
@@ -135,7 +147,8 @@ static bool probe_some(struct trainer *t, struct slot *slot, int first, int n, d
                             .t = probe_timestep(t, first + i),
                             .ids = t->batch.instance_ids,
                             .latents = t->probe_latents + (first + i) % t->data.held_out * count,
-                            .noise = t->probe_noise + i * count};
+                            .noise = t->probe_noise + i * count,
+                            .mask = t->probe_mask + (int64_t)((first + i) % t->data.held_out) * t->batch.size.w * t->batch.size.h};
   }
   if (!trainer_ctx(t, &c, e)) return false;
   bool ok = eval_step(&c, t->m, slot, n, n, t->batch.size.h, t->batch.size.w, &o, &l, e);

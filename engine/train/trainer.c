@@ -288,6 +288,7 @@ static bool run_stages(struct trainer *t, struct err *e) {
 static void release(struct trainer *t) {
   dump_release(&t->dump);
   free(t->probe_latents);
+  free(t->probe_mask);
   free(t->probe_noise);
   run_state_release(&t->state);
   optimizer_release(&t->opt);

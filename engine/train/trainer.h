@@ -40,7 +40,7 @@ struct trainer {
   struct run_state state;
   bool resumed, finished; /* finished: an earlier call had done everything */
 
-  float *probe_latents, *probe_noise; /* [held out][h, w, c]; [slots][h, w, c] */
+  float *probe_latents, *probe_noise, *probe_mask; /* [held out][h, w, c]; [slots][h, w, c]; [held out][h, w] */
   struct dump dump;
   char dump_text[8][32];
   struct st_pair dump_meta[12];
