@@ -18,6 +18,7 @@ static void run_all(struct report *r) {
       parity_pdm(r, models[i]);
     }
   }
+  if (!r->mistake) parity_tokenizer(r);
   if (!r->mistake) parity_dialects(r);
   parity_losses(r);
   for (int i = 0; i < 4; i++) parity_training(r, training[i]);

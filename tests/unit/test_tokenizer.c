@@ -8,82 +8,21 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
+#include "clip_files.h"
 #include "folder.h"
 
-enum { LENGTH = 77, TEXT_MAX = 8 << 20, START = 49406, END = 49407 };
+enum { LENGTH = 77, START = 49406, END = 49407 };
 
-#define NAMED(pad)                                                            \
-  "{\"bos_token\": {\"content\": \"<|startoftext|>\", \"normalized\": true}," \
-  " \"eos_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true},"   \
-  " \"unk_token\": {\"content\": \"<|endoftext|>\", \"normalized\": true}, \"pad_token\": \"" pad "\"}"
-static const char CONFIG_SD1[] = NAMED("<|endoftext|>"), CONFIG_SD2[] = NAMED("!");
+static const char CONFIG_SD1[] = CLIP_NAMED("<|endoftext|>"), CONFIG_SD2[] = CLIP_NAMED("!");
 
 static char *unzip(const char *name) {
   char path[4096];
-  char *text = malloc(TEXT_MAX + 1);
-  gzFile f = gzopen(tests_path(name, path, sizeof path), "rb");
-  if (f == NULL || text == NULL) fail_msg("%s: cannot read", path);
-  int n = gzread(f, text, TEXT_MAX);
-  assert_true(n > 0 && n < TEXT_MAX);
-  gzclose(f);
-  text[n] = 0;
-  return text;
-}
-
-/* CLIP's vocabulary is a function of its merges: bytes, bytes at a word's end, joined pairs, two markers. */
-struct builder {
-  cJSON *root, *last;
-  int n;
-};
-
-static void builder_add(struct builder *b, const char *token) {
-  cJSON *item = cJSON_CreateNumber(b->n++);
-  item->string = malloc(strlen(token) + 1);
-  memcpy(item->string, token, strlen(token) + 1);
-  if (b->last != NULL) { /* appending by hand: 49,408 look-ups in a list would take minutes */
-    b->last->next = item;
-    item->prev = b->last;
-  } else {
-    b->root->child = item;
-  }
-  b->root->child->prev = item;
-  b->last = item;
-}
-
-static void add_byte(struct builder *b, int c, const char *end) {
-  char token[16];
-  if (c < 0x80)
-    snprintf(token, sizeof token, "%c%s", c, end);
-  else
-    snprintf(token, sizeof token, "%c%c%s", 0xC0 | c >> 6, 0x80 | (c & 63), end);
-  builder_add(b, token);
-}
-
-static void add_bytes(struct builder *b, const char *end) {
-  for (int c = 0x21; c < 0x100; c++)
-    if (c <= 0x7E || (c >= 0xA1 && c != 0xAD)) add_byte(b, c, end);
-  for (int c = 0x100; c < 0x144; c++) add_byte(b, c, end);
-}
-
-static char *vocabulary_of(const char *merges) {
-  struct builder b = {.root = cJSON_CreateObject()};
-  add_bytes(&b, "");
-  add_bytes(&b, "</w>");
-  for (const char *line = strchr(merges, '\n') + 1; *line != 0; line = strchr(line, '\n') + 1) {
-    char token[512];
-    size_t left = strcspn(line, " "), right = strcspn(line + left + 1, "\n");
-    snprintf(token, sizeof token, "%.*s%.*s", (int)left, line, (int)right, line + left + 1);
-    builder_add(&b, token);
-  }
-  builder_add(&b, "<|startoftext|>");
-  builder_add(&b, "<|endoftext|>");
-  char *text = cJSON_PrintUnformatted(b.root);
-  cJSON_Delete(b.root);
+  char *text = clip_unzip(tests_path(name, path, sizeof path));
+  if (text == NULL) fail_msg("%s: cannot read", path);
   return text;
 }
 
@@ -92,27 +31,14 @@ struct files {
   struct tokenizer *sd1, *sd2;
 };
 
-static struct tokenizer *open_texts(const char *vocab, const char *merges, const char *config, const char *map, struct err *e) {
-  const struct embedded_file file[] = {
-      {"m/t/vocab.json", (const unsigned char *)vocab, strlen(vocab)},
-      {"m/t/merges.txt", (const unsigned char *)merges, strlen(merges)},
-      {"m/t/tokenizer_config.json", (const unsigned char *)config, strlen(config)},
-      {map != NULL ? "m/t/special_tokens_map.json" : NULL, (const unsigned char *)map, map != NULL ? strlen(map) : 0},
-      {NULL, NULL, 0},
-  };
-  struct source s;
-  source_embedded(&s, file, "m");
-  return tokenizer_open(&s, "t", e);
-}
-
 static int setup(void **state) {
   struct files *f = calloc(1, sizeof *f);
   struct err e = {0};
   f->merges = unzip("data/tokenizer/merges.txt.gz");
   f->strings = unzip("data/tokenizer/strings.jsonl.gz");
-  f->vocab = vocabulary_of(f->merges);
-  f->sd1 = open_texts(f->vocab, f->merges, CONFIG_SD1, NULL, &e);
-  f->sd2 = open_texts(f->vocab, f->merges, "{}", CONFIG_SD2, &e);
+  f->vocab = clip_vocabulary_of(f->merges);
+  f->sd1 = clip_open_texts(f->vocab, f->merges, CONFIG_SD1, NULL, &e);
+  f->sd2 = clip_open_texts(f->vocab, f->merges, "{}", CONFIG_SD2, &e);
   if (f->sd1 == NULL || f->sd2 == NULL) fail_msg("%s", e.text);
   *state = f;
   return 0;
@@ -249,7 +175,7 @@ static void test_unknown(void **state) {
   static const int32_t want[] = {3, 2, 5, 5, 0, 5, 4, 4};
   struct err e = {0};
   int32_t out[8];
-  struct tokenizer *t = open_texts(vocab, "#version: 0.2\na b</w>\n", config, NULL, &e);
+  struct tokenizer *t = clip_open_texts(vocab, "#version: 0.2\na b</w>\n", config, NULL, &e);
   if (t == NULL) fail_msg("%s", e.text);
   assert_int_equal(tokenizer_prompt(t, "AB \xC3\xA9 ax", out, 8, NULL), 0);
   assert_memory_equal(out, want, sizeof want);
@@ -305,7 +231,7 @@ static void test_damaged(void **state) {
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct err e = {0};
-    struct tokenizer *t = open_texts(bad[i][0], bad[i][1], bad[i][2], NULL, &e);
+    struct tokenizer *t = clip_open_texts(bad[i][0], bad[i][1], bad[i][2], NULL, &e);
     assert_null(t);
     assert_int_equal(e.code, ERR_INPUT);
     if (strstr(e.text, bad[i][3]) == NULL) fail_msg("case %zu: %s", i, e.text);
