@@ -315,6 +315,7 @@ bool dn_op_run(struct dn_op *op, void *x, void *w, void *bias, void *y, void *sc
   return execute(op, op->run, args, data, op->key.bias && !dx && !dw ? 5 : 4);
 }
 
-bool dn_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, const float *b, float beta, float *c) {
-  return dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, ta ? m : k, b, tb ? k : n, beta, c, n) == dnnl_success;
+bool dn_sgemm(const struct dn_product *p) {
+  return dnnl_sgemm(p->ta ? 'T' : 'N', p->tb ? 'T' : 'N', p->m, p->n, p->k, p->alpha, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc) ==
+         dnnl_success;
 }

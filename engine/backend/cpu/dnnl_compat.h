@@ -40,7 +40,14 @@ bool dn_op_reorder(struct dn_op *op, const void *from, void *to, void *scratch);
 /* x, y: forward input and output or their gradients, by kind; w: in the op's layout. */
 bool dn_op_run(struct dn_op *op, void *x, void *w, void *bias, void *y, void *scratch);
 
-/* Row-major C [m, n] = alpha op(A) op(B) + beta C; ta: A is given as [k, m], tb: B as [n, k]; leading dims are the row lengths. */
-bool dn_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, const float *b, float beta, float *c);
+/* Row-major C [m, n] = alpha op(A) op(B) + beta C; ta: A is given as [k, m], tb: B as [n, k]. */
+struct dn_product {
+  bool ta, tb;
+  int64_t m, n, k, lda, ldb, ldc;
+  float alpha, beta;
+  const float *a, *b;
+  float *c;
+};
+bool dn_sgemm(const struct dn_product *p);
 
 #endif
