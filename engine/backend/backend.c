@@ -70,3 +70,7 @@ void backend_close(struct backend *b) {
 const char *backend_describe(const struct backend *b) {
   return b->op->describe ? b->op->describe(b) : b->op->name;
 }
+
+void backend_drop_packs(struct backend *b, const struct param_set *s) {
+  for (int i = 0; b && s && i < s->n; i++) b->op->drop_pack(b, s->p[i]);
+}

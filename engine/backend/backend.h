@@ -153,6 +153,8 @@ extern const struct backend_ops *const backend_list[];
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
 void backend_close(struct backend *b);
+/* drop_pack for every param of a set; b or s may be NULL. */
+void backend_drop_packs(struct backend *b, const struct param_set *s);
 /* Static or owned by b: one line that names the engine, instruction set and threads, e.g. "cpu: oneDNN 2.6.3, AVX2, 2 threads". */
 const char *backend_describe(const struct backend *b);
 

@@ -113,14 +113,10 @@ struct clip_text *clip_new(const struct clip_config *c, struct err *e) {
   return NULL;
 }
 
-static void drop_packs(struct param_set *s, struct backend *b) {
-  for (int i = 0; b && s && i < s->n; i++) b->op->drop_pack(b, s->p[i]);
-}
-
 void clip_delete(struct clip_text *m, struct backend *b) {
   if (!m) return;
-  drop_packs(m->params, b);
-  if (m->lora) drop_packs(m->lora->params, b);
+  backend_drop_packs(b, m->params);
+  if (m->lora) backend_drop_packs(b, m->lora->params);
   lora_set_delete(m->lora);
   param_set_delete(m->params);
   free(m->layer);

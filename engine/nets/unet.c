@@ -185,14 +185,10 @@ struct unet *unet_new(const struct unet_config *c, struct err *e) {
   return NULL;
 }
 
-static void drop_packs(struct param_set *s, struct backend *b) {
-  for (int i = 0; b && s && i < s->n; i++) b->op->drop_pack(b, s->p[i]);
-}
-
 void unet_delete(struct unet *u, struct backend *b) {
   if (!u) return;
-  drop_packs(u->params, b);
-  if (u->lora) drop_packs(u->lora->params, b);
+  backend_drop_packs(b, u->params);
+  if (u->lora) backend_drop_packs(b, u->lora->params);
   lora_set_delete(u->lora);
   param_set_delete(u->params);
   free(u->tape.unit);

@@ -180,7 +180,7 @@ struct vae *vae_new(const struct vae_config *c, struct err *e) {
 
 void vae_delete(struct vae *v, struct backend *b) {
   if (!v) return;
-  for (int i = 0; b && v->params && i < v->params->n; i++) b->op->drop_pack(b, v->params->p[i]);
+  backend_drop_packs(b, v->params);
   param_set_delete(v->params);
   free(v);
 }
