@@ -22,9 +22,11 @@ fill() {
 # the roff marks are compared after awk has read the escapes of -v
 fill "$top/man/pdmbooth-profile.5" man '.\\" keys: begin' '.\\" keys: end' >"$out/.new"
 mv "$out/.new" "$out/man/pdmbooth-profile.5"
-fill "$top/man/pdmbooth-tui.1" exit-man '.\\" exit codes: begin' '.\\" exit codes: end' >"$out/.new"
+fill "$top/man/pdmbooth-tui.1" synopsis-man '.\\" synopsis: begin' '.\\" synopsis: end' >"$out/.synopsis"
+fill "$out/.synopsis" commands-man '.\\" commands: begin' '.\\" commands: end' >"$out/.commands"
+fill "$out/.commands" exit-man '.\\" exit codes: begin' '.\\" exit codes: end' >"$out/.new"
 mv "$out/.new" "$out/man/pdmbooth-tui.1"
 fill "$top/README.md" markdown '<!-- keys: begin -->' '<!-- keys: end -->' >"$out/.readme"
 fill "$out/.readme" exit-markdown '<!-- exit codes: begin -->' '<!-- exit codes: end -->' >"$out/.new"
 mv "$out/.new" "$out/README.md"
-rm -f "$out/.readme"
+rm -f "$out/.readme" "$out/.synopsis" "$out/.commands"

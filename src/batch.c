@@ -12,8 +12,17 @@
 #include "rundir.h"
 #include "signals.h"
 
+struct batch_options {
+  struct text_list set;
+  const char *run_dir, *dump;
+  bool resume;
+  int device;              /* in device_words; -1: as the profile says */
+  int threads, dump_steps; /* 0: not given */
+};
+
 struct batch {
-  const struct options *options;
+  const char *path; /* of the profile */
+  const struct batch_options *options;
   struct profile profile;
   struct rundir dir;
   bool dir_open;
@@ -112,7 +121,7 @@ static char *summary(const struct batch *b, const struct err *e) {
   cJSON_AddStringToObject(root, "status", status_name(e->code, name, sizeof name));
   cJSON_AddNumberToObject(root, "exit_code", e->code);
   if (e->code) cJSON_AddStringToObject(root, "error", e->text);
-  cJSON_AddStringToObject(root, "profile", b->options->profile);
+  cJSON_AddStringToObject(root, "profile", b->path);
   if (b->dir_open) {
     char curves[4096];
     cJSON_AddStringToObject(root, "run_dir", b->dir.path);
@@ -143,10 +152,10 @@ static bool check_inputs(const struct settings *s, struct err *e) {
 }
 
 static bool open_run(struct batch *b, struct err *e) {
-  const struct options *o = b->options;
+  const struct batch_options *o = b->options;
   struct settings *s = &b->profile.settings;
-  if (!profile_load(&b->profile, o->profile, embedded_files, o->set, o->sets, e) || !check_inputs(s, e)) return false;
-  if (*o->device) s->engine.device = o->device;
+  if (!profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e) || !check_inputs(s, e)) return false;
+  if (o->device >= 0) s->engine.device = device_words[o->device];
   if (o->threads) s->engine.threads = o->threads;
   b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
   s->run_dir = b->dir.path;
@@ -158,7 +167,7 @@ static bool open_run(struct batch *b, struct err *e) {
 
 static void begin_log(struct batch *b) {
   char text[4200];
-  text_put(text, sizeof text, "%s %s in %s", b->dir.resumed ? "going on with" : "running", b->options->profile, b->dir.path);
+  text_put(text, sizeof text, "%s %s in %s", b->dir.resumed ? "going on with" : "running", b->path, b->dir.path);
   on_log(b, LOG_INFO, text);
 }
 
@@ -175,7 +184,7 @@ static void finish(struct batch *b, struct err *e) {
   free(text);
 }
 
-int batch_run(const struct options *o) {
+static int run_profile(const char *path, const struct batch_options *o) {
   struct err e = {0};
   struct batch *b = calloc(1, sizeof *b);
   if (!b) return err_set(&e, ERR_FAILED, "out of memory"), say_error(&e);
@@ -186,6 +195,7 @@ int batch_run(const struct options *o) {
                             .sample = on_sample,
                             .checkpoint = on_checkpoint,
                             .poll = signals_poll};
+  b->path = path;
   b->options = o;
   b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
   progress_init(&b->progress);
@@ -206,3 +216,48 @@ int batch_run(const struct options *o) {
   free(b);
   return status;
 }
+
+static int batch_main(void *options, int operands, char **operand) {
+  const struct batch_options *o = options;
+  struct err e = {0};
+  if (!operands) {
+    err_set(&e, ERR_USAGE, "--batch needs a value, the profile; see pdmbooth-tui --batch --help");
+  } else if (operands > 1) {
+    err_set(&e, ERR_USAGE, "--batch takes one profile; %s is a second one", operand[1]);
+  } else if (!o->dump_steps != !o->dump) {
+    err_set(&e, ERR_USAGE, "--dump-steps and --dump go together");
+  }
+  return e.code ? say_error(&e) : run_profile(operand[0], o);
+}
+
+#define AT(field) .offset = offsetof(struct batch_options, field)
+
+static const struct option_spec batch_table[] = {
+    {"set", "SECTION.KEY=VALUE", "override a key of the profile (repeat for more); the first --set of a list replaces the list",
+     OPTION_LIST, AT(set)},
+    {"run-dir", "DIR", "use exactly this directory (default: runs/SUBJECT/TIME-PROFILE here)", OPTION_TEXT, AT(run_dir)},
+    {"resume", NULL, "go on with the run in --run-dir, or with the newest run of this profile; begin where there is none", OPTION_FLAG,
+     AT(resume)},
+    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default: as the profile says)", OPTION_WORD, AT(device),
+     .words = device_words},
+    {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
+    {"dump-steps", "N", "with --dump: write all that goes into and comes out of the first N steps, as safetensors", OPTION_WHOLE,
+     AT(dump_steps), 1, 1e6},
+    {"dump", "DIR", "where to write that", OPTION_TEXT, AT(dump)},
+    {0},
+};
+
+const struct command_spec batch_command = {
+    .name = "--batch",
+    .operands = "PROFILE.ini",
+    .summary = "personalise a model as the profile says",
+    .about =
+        "Runs a profile from start to finish: class images, PDM targets, training, samples, checkpoints, final model. Needs no terminal "
+        "and asks "
+        "nothing. PROFILE.ini is a file, or embedded:NAME (demo, sd15-full, sd15-lora) for one inside the program.\n"
+        "Progress goes to standard error; one line of JSON on standard output says how it ended.",
+    .options = batch_table,
+    .options_size = sizeof(struct batch_options),
+    .defaults = &(const struct batch_options){.device = -1},
+    .run = batch_main,
+};

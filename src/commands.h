@@ -1,12 +1,16 @@
-/* What the program does, one function for each command; each returns the process's exit status. */
+/* The commands of the program. A new one is a file that defines its struct command_spec, and a line in commands.c. */
 #ifndef PDMBOOTH_SRC_COMMANDS_H
 #define PDMBOOTH_SRC_COMMANDS_H
 
-#include "options.h"
+#include "cmdline.h"
 
-int batch_run(const struct options *o);
-int sample_run(const struct options *o);
-int sheet_run(const struct options *o);
+extern const struct command_spec *const commands[]; /* in the order of the help; NULL ends */
+extern const struct command_spec batch_command, sample_command, sheet_command;
+const struct command_spec *command_find(const char *name); /* NULL: there is none */
+
+/* Words of options that several commands have; NULL ends. */
+extern const char *const device_words[], *const precision_words[], *const sampler_words[];
+
 /* "pdmbooth-tui: error: ..." on standard error; the code's exit status. */
 int say_error(const struct err *e);
 

@@ -1,6 +1,8 @@
-/* Documentation generated from the tables of keys and of exit codes. */
+/* Documentation generated from the tables of keys, of exit codes and of commands. */
+#include <ctype.h>
 #include <string.h>
 
+#include "commands.h"
 #include "keys.h"
 
 /* What the manual says as default: "700", "1e-6 (full), 1e-4 (lora)", "as train.steps", "none". */
@@ -37,13 +39,16 @@ static void keys_markdown(FILE *out) {
   }
 }
 
-/* roff: a leading dot or apostrophe and every minus and backslash are escaped. */
+/* roff: a leading dot or apostrophe and every minus and backslash are escaped; a new line begins a paragraph. */
 static void man_text(const char *text, FILE *out) {
+  if (*text == '.' || *text == '\'') fputs("\\&", out);
   for (const char *p = text; *p; p++) {
     if (*p == '-') {
       fputs("\\-", out);
     } else if (*p == '\\') {
       fputs("\\e", out);
+    } else if (*p == '\n') {
+      fputs("\n.PP\n", out);
     } else {
       fputc(*p, out);
     }
@@ -69,6 +74,50 @@ static void keys_man(FILE *out) {
   }
 }
 
+/* Words in italics: what stands for something else. */
+static void man_value(const char *text, FILE *out) {
+  if (!*text) return;
+  fputs("\\fI", out);
+  man_text(text, out);
+  fputs("\\fR", out);
+}
+
+static void synopsis_man(FILE *out) {
+  for (int i = 0; commands[i]; i++) {
+    fputs(i ? ".br\n.B pdmbooth\\-tui " : ".B pdmbooth\\-tui ", out);
+    man_text(commands[i]->name, out);
+    fputs("\n", out);
+    man_value(commands[i]->operands, out);
+    if (*commands[i]->operands) fputc(' ', out);
+    fputs(commands[i]->options && commands[i]->options->name ? "[\\fIoption\\fR...]\n" : "\n", out);
+  }
+  fputs(".br\n.B pdmbooth\\-tui \\-\\-help\n[\\fIcommand\\fR] |\n.B \\-\\-version\n", out);
+}
+
+static void command_man(const struct command_spec *c, FILE *out) {
+  char words[256];
+  fputs(".SS \"", out);
+  man_text(c->name, out);
+  fputc(' ', out);
+  man_value(c->operands, out);
+  fputs("\"\n", out);
+  man_text(c->about, out);
+  fputc('\n', out);
+  for (const struct option_spec *o = c->options; o && o->name; o++) {
+    fputs(".TP\n\\fB\\-\\-", out);
+    man_text(o->name, out);
+    fputs("\\fR ", out);
+    man_value(option_value(o, words, sizeof words), out);
+    fprintf(out, "\n%c", toupper((unsigned char)*o->help));
+    man_text(o->help + 1, out);
+    fputs(".\n", out);
+  }
+}
+
+static void commands_man(FILE *out) {
+  for (int i = 0; commands[i]; i++) command_man(commands[i], out);
+}
+
 #define ROW_MAN(name, status, text) fprintf(out, ".TP\n.B %d\n%s\n", status, text);
 #define ROW_MARKDOWN(name, status, text) fprintf(out, "| %d | %s |\n", status, text);
 
@@ -77,6 +126,10 @@ bool keys_print(const char *kind, FILE *out) {
     keys_markdown(out);
   } else if (!strcmp(kind, "man")) {
     keys_man(out);
+  } else if (!strcmp(kind, "synopsis-man")) {
+    synopsis_man(out);
+  } else if (!strcmp(kind, "commands-man")) {
+    commands_man(out);
   } else if (!strcmp(kind, "exit-man")) {
     ERR_TABLE(ROW_MAN)
   } else if (!strcmp(kind, "exit-markdown")) {

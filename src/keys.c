@@ -172,21 +172,6 @@ static bool parse_size(const struct key *k, const char *text, int *w, int *h) {
   return true;
 }
 
-static bool parse_bytes(const char *text, double max, int64_t *out) {
-  char *end;
-  double v = strtod(text, &end), unit = 1;
-  if (end == text || !isfinite(v) || v < 0) return false;
-  const char *units = "KMGT", *u = *end ? strchr(units, *end & ~0x20) : NULL;
-  if (u) {
-    for (const char *p = units; p <= u; p++) unit *= 1024;
-    end++;
-    if (!strcmp(end, "iB") || !strcmp(end, "B")) end += strlen(end);
-  }
-  if (*end || v * unit > max) return false;
-  *out = (int64_t)(v * unit);
-  return true;
-}
-
 static bool parse_choice(const struct key *k, const char *text, int *out) {
   if (in_list(k->choices, "|", text, out)) return true;
   size_t n = strlen(text);
@@ -240,7 +225,7 @@ bool key_store(const struct key *k, const char *text, struct strings *owner, str
     case KEY_SIZE:
       return parse_size(k, text, p, (int *)(void *)((char *)s + k->count_offset));
     case KEY_BYTES:
-      return parse_bytes(text, k->max, p);
+      return text_bytes(text, k->max, p);
     case KEY_LIST:
       return store_item(k, text, owner, s);
   }

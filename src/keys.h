@@ -53,7 +53,8 @@ int key_values(const struct key *k, const struct settings *s); /* 1, or the leng
 /* Value i as a profile would give it; false when it is too long for buf. */
 bool key_format(const struct key *k, const struct settings *s, int i, char *buf, size_t n);
 
-/* Generated parts of the documentation: "markdown", "man" (keys), "exit-man", "exit-markdown". False: unknown kind. */
+/* Generated parts of the documentation: "markdown", "man" (keys), "exit-man", "exit-markdown", "synopsis-man", "commands-man". False: unknown
+   kind. */
 bool keys_print(const char *kind, FILE *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* sample: pictures of prompts from a model or a LoRA file; and sheet: pictures to a contact sheet. */
+/* sample: pictures of prompts from a model or a LoRA file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +6,7 @@
 
 #include "assets/embedded.h"
 #include "commands.h"
+#include "diffusion/sampler.h"
 #include "hub.h"
 #include "progress.h"
 #include "prompts.h"
@@ -13,8 +14,17 @@
 #include "sheet.h"
 #include "signals.h"
 
+struct sample_options {
+  struct text_list prompt;
+  const char *base, *prompts, *section, *token, *class_name, *negative, *out, *sheet, *latents, *dump;
+  double scale, guidance;
+  uint64_t seed;
+  int count, steps, sampler, size[2], batch, precision, device, threads;
+};
+
 struct sampling {
-  const struct options *options;
+  const struct sample_options *options;
+  const char *checkpoint;
   struct prompts prompts;
   struct progress progress;
   struct image *picture; /* [prompts * count], kept where a sheet is wanted */
@@ -60,7 +70,7 @@ static bool on_sample(void *user, const struct sample_event *event, struct err *
 }
 
 static bool write_sheet(struct sampling *s, struct err *e) {
-  const struct options *o = s->options;
+  const struct sample_options *o = s->options;
   struct strings owner = {0};
   const char **seed = calloc((size_t)o->count, sizeof *seed);
   bool ok = seed != NULL;
@@ -79,7 +89,7 @@ static bool write_sheet(struct sampling *s, struct err *e) {
 
 /* A LoRA is a file, or a directory that holds one under diffusers' name, as a run's checkpoints do; "" for a model. */
 static const char *lora_path(struct sampling *s) {
-  const char *path = s->options->checkpoint;
+  const char *path = s->checkpoint;
   if (is_file(path)) return path;
   const char *inside = strings_printf(&s->prompts.owner, "%s/pytorch_lora_weights.safetensors", path);
   return inside && is_file(inside) ? inside : "";
@@ -87,28 +97,28 @@ static const char *lora_path(struct sampling *s) {
 
 /* CHECKPOINT and --base to the job's model and lora. */
 static bool choose_model(struct sampling *s, struct sample_job *j, struct err *e) {
-  const struct options *o = s->options;
+  const struct sample_options *o = s->options;
   char here[4096];
   j->lora = lora_path(s);
   bool lora = *j->lora;
   if (!getcwd(here, sizeof here)) return err_set_errno(e, ERR_INPUT, "cannot tell the current directory");
   if (lora && !o->base)
-    return err_set(e, ERR_USAGE, "%s is a LoRA file: it needs --base MODEL, the model that it belongs to", o->checkpoint);
-  if (!lora && o->base) return err_set(e, ERR_USAGE, "--base is for a LoRA file, and %s is none", o->checkpoint);
-  j->model = model_resolve(lora ? o->base : o->checkpoint, here, &s->prompts.owner, e);
+    return err_set(e, ERR_USAGE, "%s is a LoRA file: it needs --base MODEL, the model that it belongs to", s->checkpoint);
+  if (!lora && o->base) return err_set(e, ERR_USAGE, "--base is for a LoRA file, and %s is none", s->checkpoint);
+  j->model = model_resolve(lora ? o->base : s->checkpoint, here, &s->prompts.owner, e);
   return j->model != NULL;
 }
 
 static bool collect_prompts(struct sampling *s, struct err *e) {
-  const struct options *o = s->options;
+  const struct sample_options *o = s->options;
   bool ok = true;
-  for (int i = 0; ok && i < o->prompts; i++) ok = prompts_add(&s->prompts, o->prompt[i], e);
-  if (ok && o->prompts_file) ok = prompts_read(&s->prompts, o->prompts_file, o->section, embedded_files, e);
+  for (int i = 0; ok && i < o->prompt.n; i++) ok = prompts_add(&s->prompts, o->prompt.text[i], e);
+  if (ok && o->prompts) ok = prompts_read(&s->prompts, o->prompts, o->section, embedded_files, e);
   return ok && prompts_fill(&s->prompts, o->token, o->class_name, e);
 }
 
 static bool prepare(struct sampling *s, struct sample_job *j, struct err *e) {
-  const struct options *o = s->options;
+  const struct sample_options *o = s->options;
   if (!collect_prompts(s, e) || !choose_model(s, j, e)) return false;
   s->out = o->out ? o->out : o->sheet || o->dump ? NULL : "samples";
   if (s->out && !make_dirs(s->out, e)) return false;
@@ -117,9 +127,9 @@ static bool prepare(struct sampling *s, struct sample_job *j, struct err *e) {
   return s->picture || err_set(e, ERR_FAILED, "out of memory");
 }
 
-int sample_run(const struct options *o) {
+static int draw(const char *checkpoint, const struct sample_options *o) {
   struct err e = {0};
-  struct sampling s = {.options = o};
+  struct sampling s = {.options = o, .checkpoint = checkpoint};
   struct sample_job j = {.scale = o->scale,
                          .negative = o->negative,
                          .count = o->count,
@@ -127,11 +137,11 @@ int sample_run(const struct options *o) {
                          .sampler = o->sampler,
                          .steps = o->steps,
                          .batch = o->batch,
-                         .width = o->width,
-                         .height = o->height,
+                         .width = o->size[0],
+                         .height = o->size[1],
                          .guidance = o->guidance,
-                         .precision = o->precision,
-                         .device = *o->device ? o->device : "auto",
+                         .precision = (enum precision)o->precision,
+                         .device = device_words[o->device],
                          .threads = o->threads,
                          .latents_in = o->latents ? o->latents : "",
                          .dump_dir = o->dump ? o->dump : ""};
@@ -150,23 +160,72 @@ int sample_run(const struct options *o) {
   return ok ? 0 : say_error(&e);
 }
 
-int sheet_run(const struct options *o) {
+static int sample_main(void *options, int operands, char **operand) {
+  const struct sample_options *o = options;
   struct err e = {0};
-  int rows = (o->files + o->columns - 1) / o->columns;
-  const char **row = calloc((size_t)rows, sizeof *row), **column = calloc((size_t)o->columns, sizeof *column);
-  if (!row || !column) {
-    err_set(&e, ERR_FAILED, "out of memory");
-  } else {
-    for (int i = 0; i < rows; i++) row[i] = i < o->labels ? o->label[i] : "";
-    for (int i = 0; i < o->columns; i++) column[i] = i < o->column_labels ? o->column_label[i] : "";
-    for (int i = 0; i < o->files; i++) {
-      if (!strcmp(o->file[i], "-")) o->file[i] = NULL;
-    }
-    struct sheet s = {
-        .title = o->title, .columns = o->columns, .row_label = o->labels ? row : NULL, .column_label = o->column_labels ? column : NULL};
-    sheet_write_files(o->out, &s, o->file, o->files, &e);
+  if (!operands) {
+    err_set(&e, ERR_USAGE, "sample needs a checkpoint: a directory, embedded, or a LoRA file with --base; see pdmbooth-tui sample --help");
+  } else if (operands > 1) {
+    err_set(&e, ERR_USAGE, "sample takes one checkpoint; %s is a second one (a prompt is given by --prompt)", operand[1]);
+  } else if (!o->prompt.n && !o->prompts) {
+    err_set(&e, ERR_USAGE, "sample needs --prompt TEXT or --prompts FILE");
   }
-  free(row);
-  free(column);
-  return e.code ? say_error(&e) : 0;
+  return e.code ? say_error(&e) : draw(operand[0], o);
 }
+
+#define AT(field) .offset = offsetof(struct sample_options, field)
+
+static const struct option_spec sample_table[] = {
+    {"base", "MODEL", "the model that a LoRA file belongs to", OPTION_TEXT, AT(base)},
+    {"scale", "X", "strength of the LoRA (default 1)", OPTION_NUMBER, AT(scale), -100, 100},
+    {"prompt", "TEXT", "a prompt (repeat for more)", OPTION_LIST, AT(prompt)},
+    {"prompts", "FILE",
+     "more prompts: text, one on a line, or an INI file; embedded:dreambooth, inside the program, holds the 25 prompts of the DreamBooth "
+     "data set "
+     "(sections live and object)",
+     OPTION_TEXT, AT(prompts)},
+    {"section", "NAME", "section of the INI file", OPTION_TEXT, AT(section)},
+    {"token", "WORD", "replaces {token} in prompts (default sks)", OPTION_TEXT, AT(token)},
+    {"class", "WORD", "replaces {class} in prompts", OPTION_TEXT, AT(class_name)},
+    {"negative", "TEXT", "negative prompt (default empty)", OPTION_TEXT, AT(negative)},
+    {"seed", "N", "seed of the first picture of each prompt, the next has N + 1 (default 0)", OPTION_SEED, AT(seed)},
+    {"count", "N", "pictures of each prompt (default 1)", OPTION_WHOLE, AT(count), 1, 10000},
+    {"steps", "N", "sampling steps (default 50)", OPTION_WHOLE, AT(steps), 1, 1000},
+    {"guidance", "X", "guidance (default 7.5; 1 or less: none)", OPTION_NUMBER, AT(guidance), 0, 100},
+    {"sampler", NULL, "how to sample (default dpmpp_2m)", OPTION_WORD, AT(sampler), .words = sampler_words},
+    {"size", "WxH", "size of the pictures (default: the model's own)", OPTION_SIZE, AT(size), 8, 4096},
+    {"batch-size", "N", "pictures made at a time (default 4)", OPTION_WHOLE, AT(batch), 1, 256},
+    {"out", "DIR", "write each picture as DIR/PROMPT-SEED.png (default samples where no --sheet or --dump is given)", OPTION_TEXT, AT(out)},
+    {"sheet", "FILE.png", "write a contact sheet with labels", OPTION_TEXT, AT(sheet)},
+    {"latents", "IN.npy", "begin with this noise, [pictures, channels, height, width]", OPTION_TEXT, AT(latents)},
+    {"dump", "DIR", "write noise.npy, latents.npy, text.npy and negative.npy", OPTION_TEXT, AT(dump)},
+    {"precision", NULL, "type of the computation (default fp32)", OPTION_WORD, AT(precision), .words = precision_words},
+    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default auto)", OPTION_WORD, AT(device),
+     .words = device_words},
+    {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
+    {0},
+};
+
+static const struct sample_options sample_defaults = {.token = "sks",
+                                                      .class_name = "",
+                                                      .negative = "",
+                                                      .scale = 1,
+                                                      .guidance = 7.5,
+                                                      .count = 1,
+                                                      .steps = 50,
+                                                      .sampler = SAMPLER_DPMPP_2M,
+                                                      .batch = 4};
+
+const struct command_spec sample_command = {
+    .name = "sample",
+    .operands = "CHECKPOINT",
+    .summary = "draw pictures with a model or a LoRA file",
+    .about =
+        "Draws pictures. CHECKPOINT is a directory in the diffusers layout, a hub name in the local Hugging Face cache, embedded, or a "
+        "LoRA file with "
+        "--base. The paths of what is written go to standard output.",
+    .options = sample_table,
+    .options_size = sizeof(struct sample_options),
+    .defaults = &sample_defaults,
+    .run = sample_main,
+};

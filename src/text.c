@@ -1,6 +1,7 @@
 #include "text.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,21 @@ bool text_put(char *out, size_t n, const char *fmt, ...) {
   int len = vsnprintf(out, n, fmt, ap);
   va_end(ap);
   return len >= 0 && (size_t)len < n;
+}
+
+bool text_bytes(const char *text, double max, int64_t *out) {
+  char *end;
+  double v = strtod(text, &end), unit = 1;
+  if (end == text || !isfinite(v) || v < 0) return false;
+  const char *units = "KMGT", *u = *end ? strchr(units, *end & ~0x20) : NULL;
+  if (u) {
+    for (const char *p = units; p <= u; p++) unit *= 1024;
+    end++;
+    if (!strcmp(end, "iB") || !strcmp(end, "B")) end += strlen(end);
+  }
+  if (*end || v * unit > max) return false;
+  *out = (int64_t)(v * unit);
+  return true;
 }
 
 bool is_directory(const char *path) {

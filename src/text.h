@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Owns every string that was added; zero-initialised is empty. Strings live until strings_release. */
 struct strings {
@@ -24,6 +25,8 @@ int edit_distance(const char *a, const char *b); /* Levenshtein, of at most 63 c
 void file_name_from(const char *text, char *out, size_t n);
 /* printf into out; false where it was cut. */
 bool text_put(char *out, size_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* "12G", "800M", "1.5GiB" (units of 1024) as a number of bytes; false where it is none or above max. */
+bool text_bytes(const char *text, double max, int64_t *out);
 bool is_directory(const char *path);
 bool is_file(const char *path);
 

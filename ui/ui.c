@@ -4,7 +4,7 @@
 
 enum { USAGE_STATUS = 2 };
 
-int ui_run(const char *usage) {
-  fprintf(stderr, "%s\nThe interactive interface is not part of this release; use --batch.\n", usage);
+int ui_run(void) {
+  fputs("\nThe interactive interface is not part of this release; use --batch.\n", stderr);
   return USAGE_STATUS;
 }

@@ -9,7 +9,6 @@
 
 #include "assets/embedded.h"
 #include "folder.h"
-#include "options.h"
 #include "plot.h"
 #include "prompts.h"
 #include "rundir.h"
@@ -241,41 +240,6 @@ static void test_prompts(void **state) {
   prompts_release(&p);
 }
 
-/* argv of up to seven words. */
-static enum err_code parse(struct options *o, struct err *e, const char *a, const char *b, const char *c, const char *d, const char *f) {
-  const char *argv[] = {"pdmbooth-tui", a, b, c, d, f, NULL};
-  int argc = 0;
-  while (argv[argc]) argc++;
-  *e = (struct err){0};
-  options_parse(o, argc, (char **)(uintptr_t)argv, e);
-  options_release(o);
-  return e->code;
-}
-
-static void test_options(void **state) {
-  (void)state;
-  struct options o;
-  struct err e;
-  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--resume", NULL, NULL), ERR_OK);
-  assert_true(o.command == COMMAND_BATCH && o.resume && !strcmp(o.profile, "p.ini"));
-  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--size=64x32"), ERR_OK);
-  assert_true(o.command == COMMAND_SAMPLE && o.width == 64 && o.height == 32 && o.steps == 50);
-  assert_int_equal(parse(&o, &e, "sheet", "o.png", "a.png", "b.png", NULL), ERR_OK);
-  assert_true(o.command == COMMAND_SHEET && o.columns == 2);
-  assert_int_equal(parse(&o, &e, "sample", "--help", NULL, NULL, NULL), ERR_OK);
-  assert_true(o.command == COMMAND_HELP && !strcmp(o.help, "sample"));
-  assert_int_equal(parse(&o, &e, "--batch", NULL, NULL, NULL, NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "--resume", NULL, NULL, NULL, NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--dump", "d", NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "--threads", "0", NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "--batch", "p.ini", "extra", NULL, NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "sample", "dir", NULL, NULL, NULL), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--size=64y"), ERR_USAGE);
-  assert_int_equal(parse(&o, &e, "sample", "dir", "--prompt", "x", "--sampler=no"), ERR_USAGE);
-  assert_non_null(strstr(e.text, "pndm, ddim, dpmpp_2m or euler"));
-  assert_int_equal(parse(&o, &e, "unknown", NULL, NULL, NULL, NULL), ERR_USAGE);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -288,7 +252,6 @@ int main(void) {
       TEST(test_sheet_pixels),
       TEST(test_curves_degenerate),
       cmocka_unit_test(test_prompts),
-      cmocka_unit_test(test_options),
   };
   return cmocka_run_group_tests_name("rundir", tests, NULL, NULL);
 }

@@ -1,0 +1,27 @@
+#include "commands.h"
+
+#include <string.h>
+
+const struct command_spec *const commands[] = {
+    &batch_command,
+    &sample_command,
+    &sheet_command,
+    NULL,
+};
+
+const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL};
+const char *const precision_words[] = {"fp32", "bf16", NULL};                    /* enum precision */
+const char *const sampler_words[] = {"pndm", "ddim", "dpmpp_2m", "euler", NULL}; /* enum sampler_kind */
+
+const struct command_spec *command_find(const char *name) {
+  for (int i = 0; commands[i]; i++) {
+    if (!strcmp(commands[i]->name, name)) return commands[i];
+  }
+  return NULL;
+}
+
+int say_error(const struct err *e) {
+  bool stopped = e->code == ERR_SIGINT || e->code == ERR_SIGTERM;
+  fprintf(stderr, "pdmbooth-tui: %s%s\n", stopped ? "" : "error: ", e->text);
+  return e->code;
+}
