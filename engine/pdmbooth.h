@@ -43,6 +43,7 @@ struct settings {
     double lr_cycles, lr_power;
     int width, height; /* resolution */
     bool center_crop;
+    double crop_margin; /* photographs are resized to cover (1 + this) times the resolution before a crop is taken */
     enum precision precision;
     uint64_t seed;
     int rank;

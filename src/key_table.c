@@ -63,6 +63,8 @@ const struct key keys[] = {
    .help = "Size of the training pictures and of the samples."},
   {"train", "center_crop", NULL, KEY_BOOL, BOTH("false"), AT(train.center_crop),
    .help = "Crop photographs at their centre instead of at random."},
+  {"train", "crop_margin", NULL, KEY_FLOAT, BOTH("0"), 0, 1, AT(train.crop_margin),
+   .help = "Photographs are made larger than the crop by this share, so that random crops of square ones differ; 0: the short side is the resolution."},
   {"train", "precision", "mixed_precision", KEY_CHOICE, BOTH("fp32"), .choices = "fp32|bf16", .synonyms = "no=fp32", AT(train.precision),
    .help = "Type of the computation; the weights stay fp32."},
   {"train", "seed", NULL, KEY_SEED, BOTH("0"), AT(train.seed),

@@ -2,6 +2,7 @@
  * any value of a mask above zero is inside. */
 #include "train/dataset.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,7 @@ static bool read_photograph(const struct reading *r, struct dataset *d, struct p
   blob_close(&b);
   if (!ok) return false;
   int was_w = p->rgb.w, was_h = p->rgb.h;
-  cover_size(was_w, was_h, d->width, d->height, &w, &h);
+  cover_size(was_w, was_h, (int)lround(d->width * (1 + d->margin)), (int)lround(d->height * (1 + d->margin)), &w, &h);
   if ((int64_t)w * h > (int64_t)1 << 28)
     return err_set(e, ERR_INPUT, "%s: a picture of %dx%d is too narrow to be cropped to %dx%d", path, was_w, was_h, d->width, d->height);
   if (!resize_to(&p->rgb, w, h, FILTER_BILINEAR, path, e)) return false;
@@ -192,7 +193,7 @@ static bool check_held_out(const struct dataset *d, const struct dataset_want *w
 }
 
 bool dataset_open(struct dataset *d, const struct embedded_file *embedded, const struct dataset_want *w, struct err *e) {
-  *d = (struct dataset){.width = w->width, .height = w->height};
+  *d = (struct dataset){.width = w->width, .height = w->height, .margin = w->margin};
   struct reading r = {.want = w};
   bool own = w->mask_dir && *w->mask_dir;
   open_source(&r.photographs, embedded, w->images);

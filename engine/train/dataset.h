@@ -14,6 +14,7 @@ struct photograph {
 
 struct dataset {
   int width, height;             /* of a crop */
+  double margin;                 /* photographs are resized to cover (1 + margin) times that */
   int photographs, held_out;     /* held-out ones follow the others */
   struct photograph *photograph; /* [photographs + held_out] */
 };
@@ -24,6 +25,7 @@ struct dataset_want {
   const char *hold_out; /* file names separated by commas */
   bool masks;
   int width, height;
+  double margin; /* room for a crop to move in; 0: the short side is the crop's */
 };
 
 /* Photographs (png, jpg, jpeg, webp) of the directory in the order of their names. ERR_INPUT: none, unreadable, a mask that is missing

@@ -74,40 +74,64 @@ static int next_visited(const struct pdm_job *j, int t) {
 
 /* --- one Q ------------------------------------------------------------------------------------------------------------------------ */
 
+enum { MOST_AT_ONCE = 8 };
+
 struct q_run {
   const struct pdm_job *j;
   const struct groups *g;
   struct pdm_targets *t;
   struct latent_size size;
-  float *latents, *q; /* [h, w, c]; [tokens, channels] */
+  int batch;          /* pairs at once */
+  float *latents, *q; /* [batch][h, w, c]; [batch][tokens, channels] */
   uint16_t *rows;     /* [PAIRS_A_FILE][tokens, channels] */
   const char *key;
   int64_t done, total;
 };
 
-static struct tensor predict(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, int t,
-                             struct unet_tap *tap) {
-  float told = (float)t;
-  struct unet_options plain = {0};
-  return unet_forward(c, j->m->unet, x, &told, text, tap, &plain, NULL);
+/* A small picture alone leaves most of a machine idle. A pair's batch is set by its place in the list, so that its Q* does not depend on
+   where a run was stopped. */
+static int pairs_at_once(const struct latent_size *s) {
+  int n = 4096 / (s->h * s->w);
+  return n < 1 ? 1 : n > MOST_AT_ONCE ? MOST_AT_ONCE : n;
 }
 
-/* r->q and r->latents for a pair. Between two visited levels: one DDIM step down from the upper one. */
-static bool one_q(struct ctx *c, struct q_run *r, const struct tensor *text, int photograph, int t) {
-  const struct pdm_job *j = r->j;
-  int k = next_visited(j, t), level = trajectory_level(j, k);
-  if (!planning(c) && !groups_read(r->g, photograph, k, r->latents, c->err)) c->failed = true;
-  struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){1, r->size.h, r->size.w, r->size.channels}, r->latents);
-  if (!c->failed && (level != t || planning(c))) {
-    struct unet_tap none = {.handle = -1};
-    struct tensor out = predict(c, j, &x, text, level, &none);
-    if (!c->failed) ddim_move(c, &j->m->schedule, &x, &out, level, t);
-    ctx_free(c, &out);
+static struct tensor predict(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, const float *t,
+                             struct unet_tap *tap) {
+  struct unet_options plain = {0};
+  struct tensor own = tensor_slice(*text, 0, x->dim[0]);
+  return unet_forward(c, j->m->unet, x, t, &own, tap, &plain, NULL);
+}
+
+/* The first n pictures of x lie at level[] and go down to t[], each by one DDIM step. */
+static void step_between(struct ctx *c, const struct pdm_job *j, const struct tensor *x, const struct tensor *text, const float *level,
+                         const float *t, int n) {
+  struct unet_tap none = {.handle = -1};
+  struct tensor part = tensor_slice(*x, 0, n);
+  struct tensor out = predict(c, j, &part, text, level, &none);
+  for (int i = 0; i < n && !c->failed; i++) {
+    struct tensor one = tensor_slice(part, i, 1), prediction = tensor_slice(out, i, 1);
+    ddim_move(c, &j->m->schedule, &one, &prediction, (int)level[i], (int)t[i]);
   }
+  ctx_free(c, &out);
+}
+
+/* Q of n pairs to r->q; place[i]: where pair i stands there. Those between two visited levels come first. */
+static bool some_q(struct ctx *c, struct q_run *r, const struct tensor *text, const struct draw_pair *pair, int n, int *place) {
+  const struct pdm_job *j = r->j;
+  float level[MOST_AT_ONCE], t[MOST_AT_ONCE];
+  int between = 0, last = n;
+  for (int i = 0; i < n; i++) {
+    int k = next_visited(j, pair[i].t), at = trajectory_level(j, k);
+    place[i] = at != pair[i].t || planning(c) ? between++ : --last;
+    level[place[i]] = (float)at;
+    t[place[i]] = (float)pair[i].t;
+    if (!planning(c) && !groups_read(r->g, pair[i].photograph, k, r->latents + place[i] * r->size.count, c->err)) c->failed = true;
+  }
+  struct tensor x = ctx_upload(c, DT_F32, 4, (int64_t[]){n, r->size.h, r->size.w, r->size.channels}, r->latents);
+  if (!c->failed && between > 0) step_between(c, j, &x, text, level, t, between);
   struct unet_tap tap = {.handle = j->handle, .stop = true};
   struct tensor none = predict(c, j, &x, text, t, &tap);
   if (!c->failed) ctx_download(c, r->q, &tap.q);
-  if (!c->failed) ctx_download(c, r->latents, &x);
   ctx_free(c, &tap.q);
   ctx_free(c, &none);
   ctx_free(c, &x);
@@ -140,12 +164,12 @@ static bool open_rows(struct pdm_targets *t, const struct pdm_job *j, int i, con
   return (t->file[i] = open_file(j, i, "", key)) != NULL;
 }
 
-/* Keeps the rows inside the mask, rounded to half precision. */
-static void keep_rows(const struct q_run *r, int photograph, uint16_t *out) {
+/* Keeps the rows inside the mask, rounded to half precision. q [tokens, channels]. */
+static void keep_rows(const struct q_run *r, int photograph, const float *q, uint16_t *out) {
   const float *mask = r->t->mask[photograph];
   for (int i = 0; i < r->t->tokens; i++) {
     if (mask && mask[i] == 0) continue;
-    for (int c = 0; c < r->t->channels; c++) *out++ = f32_to_f16(r->q[(int64_t)i * r->t->channels + c]);
+    for (int c = 0; c < r->t->channels; c++) *out++ = f32_to_f16(q[(int64_t)i * r->t->channels + c]);
   }
 }
 
@@ -158,16 +182,22 @@ static const struct st_tensor *kept_rows(const struct q_run *r, const struct st_
   return good ? z : NULL;
 }
 
-/* Rows of a pair to out: those that were kept, or computed. False on failure, or when asked to stop before computing. */
-static bool rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, const struct draw_pair *p,
-                    uint16_t *out) {
-  const struct st_tensor *kept = kept_rows(r, part, p);
-  if (kept) {
-    memcpy(out, kept->data, kept->bytes);
-    return true;
+/* Rows of n pairs to out [n][tokens, channels]: those that were kept, or computed. False on failure, or when asked to stop before
+   computing. */
+static bool rows_of(struct ctx *c, struct q_run *r, const struct tensor *text, const struct st_file *part, const struct draw_pair *pair,
+                    int n, uint16_t *out) {
+  int64_t whole = (int64_t)r->t->tokens * r->t->channels;
+  int place[MOST_AT_ONCE], kept = 0;
+  for (; kept < n; kept++) {
+    const struct st_tensor *z = kept_rows(r, part, pair + kept);
+    if (z)
+      memcpy(out + kept * whole, z->data, z->bytes);
+    else if (r->t->rows[pair[kept].photograph] > 0)
+      break;
   }
-  if (!tell_goes_on(r->j->sink, c->err) || !one_q(c, r, text, p->photograph, p->t)) return false;
-  keep_rows(r, p->photograph, out);
+  if (kept == n) return true;
+  if (!tell_goes_on(r->j->sink, c->err) || !some_q(c, r, text, pair, n, place)) return false;
+  for (int i = 0; i < n; i++) keep_rows(r, pair[i].photograph, r->q + place[i] * whole, out + i * whole);
   return true;
 }
 
@@ -177,30 +207,44 @@ static bool save_rows(const struct q_run *r, int file, const char *end, const st
   return st_write(path, z, n, &(struct st_pair){"key", r->key}, 1, e);
 }
 
+/* Names the rows of n pairs for a file; those without rows are left out. Returns how many. */
+static int name_rows(const struct q_run *r, const struct draw_pair *pair, int n, struct st_entry *z, char (*name)[48]) {
+  int64_t whole = (int64_t)r->t->tokens * r->t->channels;
+  int named = 0;
+  for (int i = 0; i < n; i++) {
+    int64_t rows = r->t->rows[pair[i].photograph];
+    if (rows == 0) continue;
+    pair_name(pair + i, name[named]);
+    z[named] = (struct st_entry){
+        .name = name[named], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + i * whole, .dim = {rows, r->t->channels}};
+    named++;
+  }
+  return named;
+}
+
 /* One file of rows. Stopped on the way, what there is goes into a file of its own that the next call takes over. */
 static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text, int file) {
   struct st_entry z[PAIRS_A_FILE];
   char name[PAIRS_A_FILE][48], path[4200];
   struct st_file *part = open_file(r->j, file, ".part", r->key);
-  int first = file * PAIRS_A_FILE, n = 0;
+  const struct draw_pair *pair = r->t->pair + file * PAIRS_A_FILE;
   int64_t whole = (int64_t)r->t->tokens * r->t->channels;
-  bool ok = true;
-  for (int i = first; ok && i < r->t->pairs && i < first + PAIRS_A_FILE; i++) {
-    const struct draw_pair *p = r->t->pair + i;
-    int64_t rows = r->t->rows[p->photograph];
-    ok = rows == 0 || rows_of(c, r, text, part, p, r->rows + n * whole);
-    if (!ok) break;
-    pair_name(p, name[n]);
-    z[n] = (struct st_entry){
-        .name = name[n], .type = DT_F16, .data_type = DT_F16, .rank = 2, .data = r->rows + n * whole, .dim = {rows, r->t->channels}};
-    n += rows > 0;
-    tell_progress(r->j->sink, "pdm targets", ++r->done, r->total);
+  int n = r->t->pairs - file * PAIRS_A_FILE, done = 0;
+  if (n > PAIRS_A_FILE) n = PAIRS_A_FILE;
+  while (done < n) {
+    int some = n - done < r->batch ? n - done : r->batch;
+    if (!rows_of(c, r, text, part, pair + done, some, r->rows + done * whole)) break;
+    done += some;
+    r->done += some;
+    tell_progress(r->j->sink, "pdm targets", r->done, r->total);
   }
   struct err ignored = {0}; /* the reason for stopping is what counts */
+  bool ok = done == n;
+  int named = name_rows(r, pair, done, z, name);
   if (ok)
-    ok = save_rows(r, file, "", z, n, c->err);
+    ok = save_rows(r, file, "", z, named, c->err);
   else
-    save_rows(r, file, ".part", z, n, &ignored);
+    save_rows(r, file, ".part", z, named, &ignored);
   st_close(part);
   rows_path(r->j, file, ".part", path, sizeof path);
   if (ok) unlink(path);
@@ -209,11 +253,13 @@ static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text
 
 static bool compute_rows(struct ctx *c, void *user) {
   struct q_run *r = user;
-  struct tensor text = class_text(c, r->j, 1);
+  struct tensor text = class_text(c, r->j, r->batch);
   bool ok = true;
-  if (planning(c))
-    ok = one_q(c, r, &text, 0, r->j->m->schedule.steps / 2);
-  else
+  if (planning(c)) {
+    struct draw_pair any[MOST_AT_ONCE] = {{0}};
+    int place[MOST_AT_ONCE];
+    ok = some_q(c, r, &text, any, r->batch, place);
+  } else
     for (int i = 0; ok && i < r->t->files; i++) {
       if (r->t->file[i]) continue; /* kept by an earlier run */
       ok = write_rows(c, r, &text, i);
@@ -314,8 +360,9 @@ static bool make_rows(struct q_run *r, int kept, struct err *e) {
   char dir[4200];
   size_t whole = (size_t)r->t->tokens * (size_t)r->t->channels;
   snprintf(dir, sizeof dir, "%s/qstar", r->j->state_dir);
-  r->latents = calloc((size_t)r->size.count, sizeof *r->latents);
-  r->q = calloc(whole, sizeof *r->q);
+  r->batch = pairs_at_once(&r->size);
+  r->latents = calloc((size_t)(r->size.count * r->batch), sizeof *r->latents);
+  r->q = calloc(whole * (size_t)r->batch, sizeof *r->q);
   r->rows = calloc(whole * PAIRS_A_FILE, sizeof *r->rows);
   r->done = r->total - r->t->pairs + (int64_t)kept * PAIRS_A_FILE;
   bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");

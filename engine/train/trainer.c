@@ -80,7 +80,8 @@ static bool open_data(struct trainer *t, struct err *e) {
                            .hold_out = s->subject.hold_out,
                            .masks = masks,
                            .width = s->train.width,
-                           .height = s->train.height};
+                           .height = s->train.height,
+                           .margin = s->train.crop_margin};
   if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &w, e)) return false;
   t->pdm_handle = -1;
   if (s->losses.pdm && !unet_pdm_layer(t->m->unet, s->losses.pdm_layer, t->pdm_layer, sizeof t->pdm_layer, &t->pdm_handle, e)) return false;

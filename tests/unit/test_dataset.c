@@ -104,6 +104,25 @@ static void test_reading(void **state) {
   folder_remove_all(dir);
 }
 
+/* With a margin a square photograph, its mask too, is larger than the crop, and the centre crop another picture. */
+static void test_margin(void **state) {
+  (void)state;
+  struct err e = {0};
+  struct dataset d, plain;
+  char dir[256];
+  folder_make(dir, sizeof dir);
+  made_up_photographs(dir, 1, 80, 80);
+  struct dataset_want w = want_of(dir, 64, 64, true);
+  if (!dataset_open(&plain, NULL, &w, &e)) fail_msg("%s", e.text);
+  w.margin = 0.25;
+  if (!dataset_open(&d, NULL, &w, &e)) fail_msg("%s", e.text);
+  assert_true(plain.photograph->rgb.w == 64 && d.photograph->rgb.w == 80 && d.photograph->rgb.h == 80 && d.photograph->mask.w == 80);
+  assert_string_not_equal(d.photograph->hash, plain.photograph->hash);
+  dataset_close(&plain);
+  dataset_close(&d);
+  folder_remove_all(dir);
+}
+
 static void refused(const struct dataset_want *w, const char *text) {
   struct err e = {0};
   struct dataset d;
@@ -157,6 +176,6 @@ static void test_complaints(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_latent_masks), cmocka_unit_test(test_reading),
-                                     cmocka_unit_test(test_complaints)};
+                                     cmocka_unit_test(test_margin), cmocka_unit_test(test_complaints)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
