@@ -1,0 +1,76 @@
+#include "ui/flush.h"
+
+#include <ncurses.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+enum colour_depth flush_depth(void) {
+  const char *no_colour = getenv("NO_COLOR");
+  if ((no_colour != NULL && *no_colour != 0) || !has_colors()) return DEPTH_MONO;
+  return COLORS > 256 ? DEPTH_TRUE : COLORS >= 256 ? DEPTH_256 : COLORS >= 16 ? DEPTH_16 : COLORS >= 8 ? DEPTH_8 : DEPTH_MONO;
+}
+
+static struct look look_of(const struct cell *cell, const struct theme *theme) {
+  struct look look = {COLOUR_DEFAULT, COLOUR_DEFAULT, 0};
+  if (cell->style != STYLE_COLOURS) {
+    look = theme->looks[cell->style];
+  } else if (theme->depth != DEPTH_MONO) {
+    look.fg = colour_nearest(theme->depth, cell->fg);
+    look.bg = colour_nearest(theme->depth, cell->bg);
+  }
+  look.marks ^= cell->marks & MARK_REVERSE; /* marked reverse on a reversed style is plain again, so that it shows */
+  look.marks |= cell->marks & ~(unsigned)MARK_REVERSE;
+  return look;
+}
+
+/* With direct colours ncurses keeps the values below 8 for the palette. */
+static int direct(int32_t colour, enum colour_depth depth) {
+  return depth == DEPTH_TRUE && colour >= 0 && colour < 8 ? 8 : colour;
+}
+
+static attr_t attributes(unsigned marks) {
+  return (marks & MARK_BOLD ? A_BOLD : 0) | (marks & MARK_DIM ? A_DIM : 0) | (marks & MARK_UNDERLINE ? A_UNDERLINE : 0) |
+         (marks & MARK_REVERSE ? A_REVERSE : 0);
+}
+
+static void put(int x, int y, const struct cell *cell, const struct theme *theme) {
+  struct look look = look_of(cell, theme);
+  wchar_t text[CCHARW_MAX + 1];
+  const char *p = cell->text;
+  size_t n = 0;
+  uint32_t code;
+  for (size_t bytes; n < CCHARW_MAX && (bytes = utf8_decode(p, &code)) > 0; p += bytes) text[n++] = (wchar_t)code;
+  text[n] = 0;
+  bool plain = theme->depth == DEPTH_MONO || (look.fg == COLOUR_DEFAULT && look.bg == COLOUR_DEFAULT);
+  int pair = plain ? 0 : alloc_pair(direct(look.fg, theme->depth), direct(look.bg, theme->depth));
+  if (pair < 0) pair = 0;
+  cchar_t out;
+  if (setcchar(&out, text, attributes(look.marks), 0, &pair) == OK) mvadd_wch(y, x, &out);
+}
+
+void flush_forget(struct flush *f) {
+  canvas_release(&f->shown);
+}
+
+void flush_release(struct flush *f) {
+  flush_forget(f);
+}
+
+int flush_canvas(struct flush *f, const struct canvas *c, const struct theme *theme) {
+  bool known = f->shown.cells != NULL && f->shown.w == c->w && f->shown.h == c->h && f->theme == theme;
+  if (!known && !canvas_resize(&f->shown, c->w, c->h)) known = false; /* without the copy every cell is written each time */
+  f->theme = theme;
+  int changed = 0, w = c->w < COLS ? c->w : COLS, h = c->h < LINES ? c->h : LINES;
+  for (int y = 0; y < h; y++) {
+    for (int x = 0; x < w; x++) {
+      const struct cell *now = canvas_at(c, x, y);
+      if (known && cell_equal(now, canvas_at(&f->shown, x, y))) continue;
+      if (now->width > 0) put(x, y, now, theme);
+      changed++;
+    }
+  }
+  if (f->shown.cells != NULL) memcpy(f->shown.cells, c->cells, (size_t)c->w * (size_t)c->h * sizeof *c->cells);
+  wnoutrefresh(stdscr);
+  return changed;
+}
