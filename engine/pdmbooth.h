@@ -19,6 +19,7 @@ enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 /* Everything a run depends on; filled from a profile by src/profile.c, whose table of keys names each field once.
    Strings are owned by the caller and outlive the run; "" means not given. */
 struct settings {
+  const char *base;   /* [profile]: for the program alone, which has followed it */
   struct {            /* [model] */
     const char *path; /* directory, or "embedded"; a hub name was resolved by the program */
   } model;
@@ -87,6 +88,8 @@ struct settings {
     const char *device;
     int threads;
     int64_t memory;        /* bytes, 0: what the machine has */
+    const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
+    int on_finish_limit;
     const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
   } engine;
   const char *run_dir;

@@ -8,6 +8,7 @@
 #include "assets/embedded.h"
 #include "base/thread.h"
 #include "commands.h"
+#include "on_finish.h"
 #include "progress.h"
 #include "rundir.h"
 #include "signals.h"
@@ -15,7 +16,7 @@
 struct batch_options {
   struct text_list set;
   const char *run_dir, *dump;
-  bool resume;
+  bool resume, quiet, json;
   int device;              /* in device_words; -1: as the profile says */
   int threads, dump_steps; /* 0: not given */
 };
@@ -25,7 +26,7 @@ struct batch {
   const struct batch_options *options;
   struct profile profile;
   struct rundir dir;
-  bool dir_open;
+  bool profile_open, dir_open;
   struct progress progress;
   struct metrics last;
   int samples;
@@ -36,9 +37,7 @@ struct batch {
 static void on_log(void *user, enum log_level level, const char *text) {
   struct batch *b = user;
   rundir_log(&b->dir, level, text);
-  char line[1200];
-  text_put(line, sizeof line, "%s%s", level == LOG_WARN ? "warning: " : "", text);
-  if (level != LOG_DEBUG) progress_line(&b->progress, line);
+  progress_line(&b->progress, level, text);
 }
 
 static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
@@ -52,20 +51,27 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
 static void on_metrics(void *user, const struct metrics *m) {
   struct batch *b = user;
   b->last = *m;
+  progress_metrics(&b->progress, m);
   if (b->write_error.code || rundir_metrics(&b->dir, m, &b->write_error)) return;
   on_log(b, LOG_WARN, b->write_error.text);
 }
 
 static bool on_sample(void *user, const struct sample_event *s, struct err *e) {
   struct batch *b = user;
+  char path[4096];
   b->samples++;
-  return rundir_sample(&b->dir, s, e);
+  if (!rundir_sample(&b->dir, s, e)) return false;
+  rundir_sample_path(&b->dir, s, path, sizeof path);
+  progress_sample(&b->progress, s, path);
+  return true;
 }
 
 static void on_checkpoint(void *user, int step, const char *path, bool final) {
+  struct batch *b = user;
   char text[4200];
+  progress_checkpoint(&b->progress, step, path, final);
   text_put(text, sizeof text, "%s of step %d: %s", final ? "final model" : "checkpoint", step, path);
-  on_log(user, LOG_INFO, text);
+  on_log(b, LOG_INFO, text);
 }
 
 static void add_number(cJSON *o, const char *name, double v) {
@@ -154,7 +160,8 @@ static bool check_inputs(const struct settings *s, struct err *e) {
 static bool open_run(struct batch *b, struct err *e) {
   const struct batch_options *o = b->options;
   struct settings *s = &b->profile.settings;
-  if (!profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e) || !check_inputs(s, e)) return false;
+  b->profile_open = profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e);
+  if (!b->profile_open || !check_inputs(s, e)) return false;
   if (o->device >= 0) s->engine.device = device_words[o->device];
   if (o->threads) s->engine.threads = o->threads;
   b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
@@ -184,6 +191,36 @@ static void finish(struct batch *b, struct err *e) {
   free(text);
 }
 
+/* Facts for [engine] on_finish, whose failure is no failure of the run. A run that is to stop is not held up for long. */
+static void tell_finish(struct batch *b, const struct err *e, const char *json) {
+  enum { MOST = 12, STOPPED_LIMIT = 10 };
+  const struct settings *s = &b->profile.settings;
+  const char *fact[MOST];
+  char name[16];
+  int n = 0;
+  struct strings o = {0};
+  struct err late = {0};
+  if (!b->profile_open || !*s->engine.on_finish) return;
+  fact[n++] = strings_printf(&o, "PDMBOOTH_STATUS=%s", status_name(e->code, name, sizeof name));
+  fact[n++] = strings_printf(&o, "PDMBOOTH_EXIT_CODE=%d", e->code);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_ERROR=%s", e->text);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_PROFILE=%s", b->path);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_SUBJECT=%s", s->subject.name);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_RUN_DIR=%s", b->dir_open ? b->dir.path : "");
+  fact[n++] = strings_printf(&o, "PDMBOOTH_STEPS=%d", b->result.steps_done);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_SECONDS=%.3f", b->result.seconds);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_CHECKPOINT=%s", b->result.checkpoint);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_SAMPLE_SHEET=%s", b->dir.last_sheet);
+  fact[n++] = strings_printf(&o, "PDMBOOTH_SUMMARY=%s", json ? json : "");
+  bool ok = true;
+  for (int i = 0; i < n; i++) ok = ok && fact[i];
+  bool stopped = e->code == ERR_SIGINT || e->code == ERR_SIGTERM;
+  int limit = stopped && s->engine.on_finish_limit > STOPPED_LIMIT ? STOPPED_LIMIT : s->engine.on_finish_limit;
+  if (!ok) err_set(&late, ERR_FAILED, "[engine] on_finish: out of memory");
+  if (!ok || !on_finish_run(s->engine.on_finish, limit, fact, n, &late)) on_log(b, LOG_WARN, late.text);
+  strings_release(&o);
+}
+
 static int run_profile(const char *path, const struct batch_options *o) {
   struct err e = {0};
   struct batch *b = calloc(1, sizeof *b);
@@ -198,17 +235,17 @@ static int run_profile(const char *path, const struct batch_options *o) {
   b->path = path;
   b->options = o;
   b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
-  progress_init(&b->progress);
   signals_catch();
   double began = now_seconds();
-  if (open_run(b, &e)) {
+  if (progress_init(&b->progress, o->quiet, o->json, &e) && open_run(b, &e)) {
     begin_log(b);
     engine_run(&b->profile.settings, embedded_files, &sink, &b->result, &e);
     b->result.seconds = now_seconds() - began;
     finish(b, &e);
   }
-  int status = e.code ? say_error(&e) : 0;
+  int status = e.code ? progress_error(&b->progress, &e) : 0;
   char *text = summary(b, &e);
+  tell_finish(b, &e, text);
   if (text) puts(text);
   free(text);
   rundir_close(&b->dir);
@@ -241,6 +278,8 @@ static const struct option_spec batch_table[] = {
     {"device", NULL, "where to compute; ref: plain and slow, for comparison (default: as the profile says)", OPTION_WORD, AT(device),
      .words = device_words},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
+    {"quiet", NULL, "say nothing but errors on standard error; log.txt has the rest", OPTION_FLAG, AT(quiet)},
+    {"json", NULL, "say everything on standard error as JSON, one object a line; see pdmbooth-tui(1)", OPTION_FLAG, AT(json)},
     {"dump-steps", "N", "with --dump: write all that goes into and comes out of the first N steps, as safetensors", OPTION_WHOLE,
      AT(dump_steps), 1, 1e6},
     {"dump", "DIR", "where to write that", OPTION_TEXT, AT(dump)},

@@ -12,6 +12,9 @@
 
 /* clang-format off */
 const struct key keys[] = {
+  {"profile", "base", NULL, KEY_PATH, BOTH(""), AT(base),
+   .help = "Another profile, or embedded:NAME, whose values hold where this one gives none; a list given here replaces that one's."},
+
   {"model", "path", "pretrained_model_name_or_path base", KEY_STRING, BOTH(""), AT(model.path),
    .help = "The base model: a directory in the diffusers layout, a hub name such as runwayml/stable-diffusion-v1-5 (looked up in the "
            "local Hugging Face cache), or embedded."},
@@ -170,6 +173,11 @@ const struct key keys[] = {
    .help = "Memory that the run may use; 0: what the machine has."},
   {"engine", "cache_dir", NULL, KEY_PATH, BOTH(""), AT(engine.cache_dir),
    .help = "Where PDM targets and class images are kept for later runs; ~/.cache/pdmbooth-tui when not given."},
+  {"engine", "on_finish", NULL, KEY_STRING, BOTH(""), AT(engine.on_finish),
+   .help = "A command that is run with sh -c when the run ends, however it ends; PDMBOOTH_STATUS, PDMBOOTH_RUN_DIR and others are in its "
+           "environment, see pdmbooth-tui(1)."},
+  {"engine", "on_finish_limit", NULL, KEY_INT, BOTH("60"), 1, 86400, AT(engine.on_finish_limit),
+   .help = "Seconds that on_finish may take; at most 10 of them after SIGINT or SIGTERM."},
 };
 /* clang-format on */
 const int key_count = sizeof keys / sizeof *keys;

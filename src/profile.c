@@ -6,28 +6,31 @@
 #include <unistd.h>
 
 #include "hub.h"
+#include "profile_files.h"
 
 /* One value that the user gave. */
 struct entry {
   const struct key *key;
   const char *value;
   const char *where; /* "demo.ini:12" or "--set train.lr=1" */
-  bool from_set;
+  const char *dir;   /* absolute: relative paths begin there */
+  int level;         /* of the file that gives it, 0: the last base; those of --set come after all files */
 };
 
 struct load {
   struct profile *p;
   struct entry *entry;
   int n, cap;
-  char base[4096]; /* directory of the profile, absolute */
-  char here[4096]; /* current directory */
+  char here[4096];        /* current directory */
+  const char *file, *dir; /* what is being read, and where its relative paths begin */
+  int level;
 };
 
 static bool no_memory(struct err *e) {
   return err_set(e, ERR_FAILED, "out of memory");
 }
 
-static bool add_entry(struct load *l, const struct key *k, const char *value, const char *where, bool from_set, struct err *e) {
+static bool add_entry(struct load *l, const struct key *k, const char *value, const char *where, struct err *e) {
   if (l->n == l->cap) {
     int cap = l->cap ? l->cap * 2 : 64;
     struct entry *more = realloc(l->entry, (size_t)cap * sizeof *more);
@@ -37,7 +40,7 @@ static bool add_entry(struct load *l, const struct key *k, const char *value, co
   }
   const char *copy = strings_add(&l->p->owner, value, strlen(value));
   if (!copy || !where) return no_memory(e);
-  l->entry[l->n++] = (struct entry){.key = k, .value = copy, .where = where, .from_set = from_set};
+  l->entry[l->n++] = (struct entry){.key = k, .value = copy, .where = where, .dir = l->dir, .level = l->level};
   return true;
 }
 
@@ -53,17 +56,21 @@ static bool unknown_key(const char *where, const char *section, const char *name
                  name, k->section, k->name);
 }
 
+static bool is_base(const struct key *k) {
+  return k && !strcmp(k->section, "profile");
+}
+
 static bool take_value(void *user, const char *section, const char *name, const char *value, int line, struct err *e) {
   struct load *l = user;
   const struct key *k = key_find(section, name);
-  const char *where = strings_printf(&l->p->owner, "%s:%d", l->p->file, line);
+  const char *where = strings_printf(&l->p->owner, "%s:%d", l->file, line);
   if (!where) return no_memory(e);
   if (!k) return unknown_key(where, section, name, e);
   for (int i = 0; i < l->n && k->type != KEY_LIST; i++) {
-    if (l->entry[i].key != k) continue;
+    if (l->entry[i].key != k || l->entry[i].level != l->level) continue;
     return err_set(e, ERR_USAGE, "%s: [%s] %s was already given at %s", where, section, k->name, l->entry[i].where);
   }
-  return add_entry(l, k, value, where, false, e);
+  return is_base(k) || add_entry(l, k, value, where, e);
 }
 
 /* "section.key=value" */
@@ -79,13 +86,14 @@ static bool take_set(struct load *l, const char *text, struct err *e) {
   if (!where) return no_memory(e);
   const struct key *k = key_find(section, name);
   if (!k) return unknown_key(where, section, name, e);
+  if (is_base(k)) return err_set(e, ERR_USAGE, "%s: a base is named in the profile itself", where);
   for (const unsigned char *p = (const unsigned char *)equals; *p; p += utf8_step(p, strlen((const char *)p))) {
     if (!utf8_step(p, strlen((const char *)p))) return err_set(e, ERR_USAGE, "--set %s.%s: the value is not valid UTF-8", section, name);
   }
   if (strchr(equals, '\n') || strstr(equals, " ;")) {
     return err_set(e, ERR_USAGE, "%s: a value cannot hold a new line or \" ;\", which begins a comment in a profile", where);
   }
-  return add_entry(l, k, equals + 1, where, true, e);
+  return add_entry(l, k, equals + 1, where, e);
 }
 
 static const struct entry *last_entry(const struct load *l, const struct key *k) {
@@ -112,13 +120,12 @@ static bool store(struct load *l, const struct key *k, const char *value, const 
 
 static bool apply_entry(struct load *l, int i, struct err *e) {
   const struct entry *t = &l->entry[i];
-  const char *value = t->value, *base = t->from_set ? l->here : l->base;
-  if (t->key->type == KEY_PATH && *value) value = path_resolve(value, base, &l->p->owner, e);
-  if (t->key == key_find("model", "path") && *value) value = model_resolve(value, base, &l->p->owner, e);
+  const char *value = t->value;
+  if (t->key->type == KEY_PATH && *value) value = path_resolve(value, t->dir, &l->p->owner, e);
   if (!value) return false;
   if (t->key->type == KEY_LIST) {
-    bool first = t->from_set; /* the first --set of a list replaces what the file gave */
-    for (int j = 0; j < i && first; j++) first = l->entry[j].key != t->key || !l->entry[j].from_set;
+    bool first = true; /* a file's list replaces that of its base, the first --set of a list that of the files */
+    for (int j = 0; j < i && first; j++) first = l->entry[j].key != t->key || l->entry[j].level != t->level;
     if (first) key_list_clear(t->key, &l->p->settings);
     if (!*value) return true;
   }
@@ -226,32 +233,37 @@ static bool check_losses(const struct load *l, struct err *e) {
 static bool find_model(struct load *l, struct err *e) {
   struct err inner = {0};
   const struct entry *given = last_entry(l, key_find("model", "path"));
-  const char *path = model_resolve(given->value, given->from_set ? l->here : l->base, &l->p->owner, &inner);
+  const char *path = model_resolve(given->value, given->dir, &l->p->owner, &inner);
   if (!path) return err_set(e, inner.code, "%s: %s", given->where, inner.text);
   l->p->settings.model.path = path;
   return true;
 }
 
-/* Directory of the profile, absolute; of an embedded one the current directory. */
-static bool set_places(struct load *l, const char *path, struct err *e) {
-  if (!getcwd(l->here, sizeof l->here)) return err_set_errno(e, ERR_INPUT, "cannot tell the current directory");
+/* "demo" of "dir/demo.ini" and of "embedded:demo". */
+static bool set_name(struct profile *p, const char *path, struct err *e) {
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-  bool embedded = !strncmp(path, "embedded:", 9), fits = true;
-  if (embedded || !slash) {
-    fits = text_put(l->base, sizeof l->base, "%s", l->here);
-  } else if (*path == '/') {
-    fits = text_put(l->base, sizeof l->base, "%.*s", (int)(slash - path), path);
-  } else {
-    fits = text_put(l->base, sizeof l->base, "%s/%.*s", l->here, (int)(slash - path), path);
-  }
-  if (!fits || !text_put(l->p->file, sizeof l->p->file, "%s", path)) return err_set(e, ERR_USAGE, "the path of the profile is too long");
-  if (embedded) name += 9;
   char stem[128];
+  if (!text_put(p->file, sizeof p->file, "%s", path)) return err_set(e, ERR_USAGE, "the path of the profile is too long");
+  if (!strncmp(path, "embedded:", 9)) name = path + 9;
   snprintf(stem, sizeof stem, "%s", name);
   size_t n = strlen(stem);
   if (n > 4 && !strcmp(stem + n - 4, ".ini")) stem[n - 4] = 0;
-  file_name_from(stem, l->p->name, sizeof l->p->name);
+  file_name_from(stem, p->name, sizeof p->name);
   return true;
+}
+
+/* The values of the last base first, so that those of the files before it win. */
+static bool take_files(struct load *l, const char *path, const struct embedded_file *embedded, struct err *e) {
+  struct profile_files f;
+  bool ok = profile_files_read(&f, path, l->here, embedded, &l->p->owner, e);
+  for (int i = f.n; ok && i-- > 0;) {
+    l->file = f.file[i].path;
+    l->dir = f.file[i].dir;
+    ok = ini_read(l->file, f.file[i].text, f.file[i].n, take_value, l, e);
+    l->level++;
+  }
+  profile_files_release(&f);
+  return ok;
 }
 
 bool profile_load(struct profile *p, const char *path, const struct embedded_file *embedded, const char *const *sets, int n_sets,
@@ -260,13 +272,11 @@ bool profile_load(struct profile *p, const char *path, const struct embedded_fil
   struct load *l = calloc(1, sizeof *l);
   if (!l) return no_memory(e);
   l->p = p;
-  size_t n = 0;
-  char *text = NULL;
-  bool ok =
-      set_places(l, path, e) && (text = text_file_read(path, embedded, "profiles", &n, e)) && ini_read(path, text, n, take_value, l, e);
+  bool ok = getcwd(l->here, sizeof l->here) || err_set_errno(e, ERR_INPUT, "cannot tell the current directory");
+  ok = ok && set_name(p, path, e) && take_files(l, path, embedded, e);
+  l->dir = l->here;
   for (int i = 0; ok && i < n_sets; i++) ok = take_set(l, sets[i], e);
   ok = ok && apply_all(l, e) && check_given(l, e) && check_losses(l, e) && fill_prompts(l, e) && fill_rest(l, e) && find_model(l, e);
-  free(text);
   free(l->entry);
   free(l);
   return ok;
@@ -284,6 +294,7 @@ char *profile_text(const struct profile *p) {
   const char *section = "";
   for (int i = 0; i < key_count; i++) {
     const struct key *k = &keys[i];
+    if (is_base(k)) continue; /* its values are here */
     if (strcmp(section, k->section)) fprintf(f, "%s[%s]\n", *section ? "\n" : "", k->section);
     section = k->section;
     for (int j = 0; j < key_values(k, &p->settings); j++) {

@@ -12,7 +12,8 @@ struct profile {
 };
 
 /* path: a file, or "embedded:demo" for "profiles/demo.ini" among embedded. sets: n_sets texts "section.key=value" that override it.
-   Paths inside the file are relative to its directory, those of sets to the current one. ERR_INPUT: the file or the model cannot be found;
+   [profile] base of a file names another one, whose values come first. Paths inside a file are relative to its directory, those of sets to the
+   current one. ERR_INPUT: the file or the model cannot be found;
    ERR_USAGE: everything that is wrong inside, by file, line and key. profile_release in either case. */
 bool profile_load(struct profile *p, const char *path, const struct embedded_file *embedded, const char *const *sets, int n_sets,
                   struct err *e);

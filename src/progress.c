@@ -5,13 +5,19 @@
 #include <unistd.h>
 
 #include "base/thread.h"
+#include "commands.h"
+#include "progress_json.h"
 #include "text.h"
 
 enum { BAR = 24 };
 static const double redraw = 0.1, plain_pause = 5, plain_longest = 600; /* seconds */
 
-void progress_init(struct progress *p) {
-  *p = (struct progress){.terminal = isatty(STDERR_FILENO)};
+bool progress_init(struct progress *p, bool quiet, bool json, struct err *e) {
+  *p = (struct progress){.style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_PLAIN};
+  if (quiet && json) return err_set(e, ERR_USAGE, "--quiet and --json exclude each other");
+  if (quiet) p->style = PROGRESS_QUIET;
+  if (json) p->style = PROGRESS_JSON;
+  return true;
 }
 
 static void put_time(double seconds, char *out, size_t n) {
@@ -23,17 +29,21 @@ static void put_time(double seconds, char *out, size_t n) {
   }
 }
 
+/* Units a second since the stage began here, 0: none yet. */
+static double rate_of(const struct progress *p, int64_t done, double now) {
+  return done > p->first && now > p->began ? (double)(done - p->first) / (now - p->began) : 0;
+}
+
 /* "120/300, 2.1 a second, 1:25 left" */
 static void put_numbers(const struct progress *p, int64_t done, int64_t total, double now, char *out, size_t n) {
-  double spent = now - p->began;
-  int64_t fresh = done - p->first;
+  double rate = rate_of(p, done, now);
   int w = snprintf(out, n, "%lld/%lld", (long long)done, (long long)total);
-  if (fresh > 0 && spent > 0) {
-    double each = spent / (double)fresh;
+  if (rate > 0) {
+    double each = 1 / rate;
     char left[32];
     put_time(each * (double)(total - done), left, sizeof left);
     if (each < 1) {
-      text_put(out + w, n - (size_t)w, ", %.3g a second, %s left", 1 / each, left);
+      text_put(out + w, n - (size_t)w, ", %.3g a second, %s left", rate, left);
     } else {
       text_put(out + w, n - (size_t)w, ", %.3g s each, %s left", each, left);
     }
@@ -74,17 +84,43 @@ static void plain_line(struct progress *p, int64_t done, int64_t total, double n
 void progress_show(struct progress *p, const char *stage, int64_t done, int64_t total) {
   double now = now_seconds();
   if (strcmp(stage, p->stage) || done < p->first) begin_stage(p, stage, done, now);
-  if (!p->terminal) {
+  if (p->style == PROGRESS_QUIET) return;
+  if (p->style == PROGRESS_PLAIN) {
     plain_line(p, done, total, now);
-  } else if (done >= total || now - p->told >= redraw) {
-    draw_bar(p, done, total, now);
+  } else if (done >= total || done == p->first || now - p->told >= redraw) {
+    if (p->style == PROGRESS_BAR) draw_bar(p, done, total, now);
+    if (p->style == PROGRESS_JSON) json_progress(stage, done, total, rate_of(p, done, now));
     p->told = now;
   }
 }
 
-void progress_line(struct progress *p, const char *text) {
-  fprintf(stderr, "%s%s\n", p->drawn ? "\r\033[K" : "", text);
+void progress_line(struct progress *p, enum log_level level, const char *text) {
+  if (level == LOG_DEBUG || p->style == PROGRESS_QUIET) return;
+  if (p->style == PROGRESS_JSON) {
+    json_log(level, text);
+    return;
+  }
+  fprintf(stderr, "%s%s%s\n", p->drawn ? "\r\033[K" : "", level == LOG_WARN ? "warning: " : "", text);
   p->drawn = false;
+}
+
+void progress_metrics(struct progress *p, const struct metrics *m) {
+  if (p->style == PROGRESS_JSON) json_metrics(m);
+}
+
+void progress_sample(struct progress *p, const struct sample_event *s, const char *path) {
+  if (p->style == PROGRESS_JSON) json_sample(s, path);
+}
+
+void progress_checkpoint(struct progress *p, int step, const char *path, bool final) {
+  if (p->style == PROGRESS_JSON) json_checkpoint(step, path, final);
+}
+
+int progress_error(struct progress *p, const struct err *e) {
+  progress_end(p);
+  if (p->style != PROGRESS_JSON) return say_error(e);
+  json_error(e);
+  return e->code;
 }
 
 void progress_end(struct progress *p) {

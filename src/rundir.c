@@ -224,13 +224,17 @@ static bool remember(struct rundir *r, const struct sample_event *s, const char 
   return true;
 }
 
+void rundir_sample_path(const struct rundir *r, const struct sample_event *s, char *buf, size_t n) {
+  text_put(buf, n, "%s/samples/step-%06d/%d-%d.png", r->path, s->step, s->prompt_index, s->picture_index);
+}
+
 bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e) {
   char file[96], path[4096], dir[4096];
   if (s->step != r->sample_step && !rundir_sheet(r, e)) return false;
   r->sample_step = s->step;
   text_put(dir, sizeof dir, "%s/samples/step-%06d", r->path, s->step);
   text_put(file, sizeof file, "samples/step-%06d/%d-%d.png", s->step, s->prompt_index, s->picture_index);
-  text_put(path, sizeof path, "%s/%s", r->path, file);
+  rundir_sample_path(r, s, path, sizeof path);
   struct png_text text[SAMPLE_TEXTS];
   struct strings owner = {0};
   int n = sample_texts(s, s->picture, &owner, text);

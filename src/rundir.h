@@ -36,6 +36,7 @@ void rundir_log(struct rundir *r, enum log_level level, const char *text);
 bool metrics_load(struct rundir *r, const char *path, struct err *e); /* what an earlier run measured; no file: nothing */
 bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e);
 bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e);
+void rundir_sample_path(const struct rundir *r, const struct sample_event *s, char *buf, size_t n); /* where that one was written */
 bool rundir_sheet(struct rundir *r, struct err *e);  /* of the samples collected since the last one; nothing to do is fine */
 bool rundir_curves(struct rundir *r, struct err *e); /* curves.png */
 bool rundir_summary(struct rundir *r, const char *json, struct err *e);

@@ -20,6 +20,7 @@ struct sample_options {
   double scale, guidance;
   uint64_t seed;
   int count, steps, sampler, size[2], batch, precision, device, threads;
+  bool quiet, json;
 };
 
 struct sampling {
@@ -33,9 +34,7 @@ struct sampling {
 
 static void on_log(void *user, enum log_level level, const char *text) {
   struct sampling *s = user;
-  char line[1200];
-  text_put(line, sizeof line, "%s%s", level == LOG_WARN ? "warning: " : "", text);
-  if (level != LOG_DEBUG) progress_line(&s->progress, line);
+  progress_line(&s->progress, level, text);
 }
 
 static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
@@ -43,7 +42,7 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
   progress_show(&s->progress, stage, done, total);
 }
 
-static bool write_picture(const struct sampling *s, const struct sample_event *event, struct err *e) {
+static bool write_picture(struct sampling *s, const struct sample_event *event, struct err *e) {
   char path[4096];
   struct png_text text[SAMPLE_TEXTS];
   struct strings owner = {0};
@@ -51,6 +50,7 @@ static bool write_picture(const struct sampling *s, const struct sample_event *e
   text_put(path, sizeof path, "%s/%02d-%llu.png", s->out, event->prompt_index + 1, (unsigned long long)event->seed);
   bool ok = image_write_png(path, event->picture, text, n, e);
   if (ok) puts(path);
+  if (ok) progress_sample(&s->progress, event, path);
   strings_release(&owner);
   return ok;
 }
@@ -146,9 +146,8 @@ static int draw(const char *checkpoint, const struct sample_options *o) {
                          .latents_in = o->latents ? o->latents : "",
                          .dump_dir = o->dump ? o->dump : ""};
   const struct sink sink = {.user = &s, .log = on_log, .progress = on_progress, .sample = on_sample, .poll = signals_poll};
-  progress_init(&s.progress);
   signals_catch();
-  bool ok = prepare(&s, &j, &e);
+  bool ok = progress_init(&s.progress, o->quiet, o->json, &e) && prepare(&s, &j, &e);
   j.prompts = s.prompts.text;
   j.n_prompts = s.prompts.n;
   ok = ok && engine_sample(&j, embedded_files, &sink, &e);
@@ -157,7 +156,7 @@ static int draw(const char *checkpoint, const struct sample_options *o) {
   for (int i = 0; s.picture && i < s.prompts.n * o->count; i++) image_release(&s.picture[i]);
   free(s.picture);
   prompts_release(&s.prompts);
-  return ok ? 0 : say_error(&e);
+  return ok ? 0 : progress_error(&s.progress, &e);
 }
 
 static int sample_main(void *options, int operands, char **operand) {
@@ -203,6 +202,8 @@ static const struct option_spec sample_table[] = {
     {"device", NULL, "where to compute; ref: plain and slow, for comparison (default auto)", OPTION_WORD, AT(device),
      .words = device_words},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
+    {"quiet", NULL, "say nothing but errors on standard error", OPTION_FLAG, AT(quiet)},
+    {"json", NULL, "say everything on standard error as JSON, one object a line; see pdmbooth-tui(1)", OPTION_FLAG, AT(json)},
     {0},
 };
 

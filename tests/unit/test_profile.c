@@ -313,13 +313,103 @@ static void test_distance(void **state) {
   assert_int_equal(utf8_step((const unsigned char *)"\xf0\x9f\x90", 3), 0);
 }
 
+/* Files beside each other in a folder of their own. */
+static void write_beside(const struct fixture *f, const char *name, const char *text) {
+  char path[600];
+  struct err e = {0};
+  snprintf(path, sizeof path, "%s/%s", f->dir, name);
+  if (!write_file(path, text, strlen(text), &e)) fail_msg("%s", e.text);
+}
+
+static void make_sub(const struct fixture *f) {
+  char path[600];
+  struct err e = {0};
+  snprintf(path, sizeof path, "%s/sub", f->dir);
+  assert_true(make_dirs(path, &e));
+}
+
+static void remove_beside(const struct fixture *f, const char *const *names, int n) {
+  char path[600];
+  for (int i = 0; i < n; i++) {
+    snprintf(path, sizeof path, "%s/%s", f->dir, names[i]);
+    assert_int_equal(remove(path), 0);
+  }
+}
+
+static void test_base(void **state) {
+  const struct fixture *f = *state;
+  struct profile p, q;
+  struct err e = {0};
+  char want[600];
+  make_sub(f);
+  write_beside(
+      f, "sub/a.ini",
+      "[profile]\nbase = b.ini\n[subject]\nimages = near\n[prompts]\ntest = one\ntest = two\n[train]\nlr = 0.5\nmax_train_steps = 7\n");
+  write_beside(
+      f, "sub/b.ini",
+      "[train]\nmode = full\nlr = 0.75\nbatch = 3\n[prompts]\ntest = lost\n[subject]\nmask_dir = far\n[profile]\nbase = embedded:demo\n");
+  if (!load(f, "[train]\nsteps = 9\n[profile]\nbase = sub/a.ini\n", &p, &e)) fail_msg("%s", e.text);
+  const struct settings *s = &p.settings;
+  assert_true(s->train.steps == 9 && s->train.batch == 3 && s->train.lr > 0.49 && s->train.lr < 0.51 && s->train.mode == MODE_FULL);
+  assert_true(s->prompts.tests == 2 && !strcmp(s->prompts.test[0], "one"));
+  snprintf(want, sizeof want, "%s/sub/near", f->dir);
+  assert_string_equal(s->subject.images, want);
+  snprintf(want, sizeof want, "%s/sub/far", f->dir);
+  assert_string_equal(s->subject.mask_dir, want);
+  assert_string_equal(s->model.path, "embedded"); /* of the last base */
+  assert_string_equal(p.name, "p");
+  char *frozen = profile_text(&p);
+  assert_null(strstr(frozen, "base ="));
+  if (!load(f, frozen, &q, &e)) fail_msg("%s", e.text);
+  char *again = profile_text(&q);
+  assert_string_equal(frozen, again); /* complete: it gives the same run without its bases */
+  free(frozen);
+  free(again);
+  profile_release(&p);
+  profile_release(&q);
+  remove_beside(f, (const char *const[]){"sub/a.ini", "sub/b.ini", "sub"}, 3);
+}
+
+static void test_base_refused(void **state) {
+  const struct fixture *f = *state;
+  struct profile p;
+  struct err e = {0};
+  char name[16], text[64];
+  write_beside(f, "a.ini", "[profile]\nbase = b.ini\n");
+  write_beside(f, "b.ini", "\n[profile]\nbase = ./a.ini\n");
+  refused(f, "[profile]\nbase = a.ini\n", ERR_USAGE, "b.ini:3: [profile] base leads back", "p.ini, whose base is ",
+          "a.ini, whose base is ");
+  refused(f, "[profile]\nbase = p.ini\n", ERR_USAGE, "p.ini:2: [profile] base leads back", "", "");
+  refused(f, "\n[profile]\nbase = none.ini\n", ERR_INPUT, "p.ini:3: [profile] base: cannot read ", "none.ini: No such file", "");
+  refused(f, "[profile]\nbase = embedded:none\n", ERR_INPUT, "p.ini:2: [profile] base: embedded:none", "", "");
+  refused(f, "[profile]\nbase = a.ini\nbase = b.ini\n", ERR_USAGE, "p.ini:3: [profile] base was already given", "p.ini:2", "");
+  write_beside(f, "b.ini", "[train]\nstepz = 3\n");
+  refused(f, BASE "[profile]\nbase = a.ini\n", ERR_USAGE, "b.ini:2: unknown key [train] stepz", "", "");
+  write_beside(f, "b.ini", "[train]\nsteps = many\n");
+  refused(f, BASE "[profile]\nbase = a.ini\n", ERR_USAGE, "b.ini:2: [train] steps = many is not allowed", "", "");
+  for (int i = 0; i < 8; i++) {
+    snprintf(name, sizeof name, "%d.ini", i);
+    snprintf(text, sizeof text, i < 7 ? "[profile]\nbase = %d.ini\n" : "[train]\nsteps = %d\n", i + 1);
+    write_beside(f, name, text);
+  }
+  refused(f, BASE "[profile]\nbase = 0.ini\n", ERR_USAGE, "6.ini:2: [profile] base makes a chain of more than 8 profiles",
+          "p.ini, whose base is ", "7.ini");
+  assert_true(load(f, BASE "[profile]\nbase = 1.ini\n", &p, &e) && p.settings.train.steps == 8);
+  profile_release(&p);
+  static const char *const set = "profile.base=a.ini";
+  assert_false(profile_load(&p, f->path, embedded_files, &set, 1, &e));
+  assert_true(e.code == ERR_USAGE && strstr(e.text, "--set profile.base=a.ini: a base is named in the profile itself"));
+  profile_release(&p);
+  remove_beside(f, (const char *const[]){"a.ini", "b.ini", "0.ini", "1.ini", "2.ini", "3.ini", "4.ini", "5.ini", "6.ini", "7.ini"}, 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_defaults), TEST(test_defaults_full), TEST(test_types),   TEST(test_set),        TEST(test_frozen),
-      TEST(test_shipped),  TEST(test_table),         TEST(test_unknown), TEST(test_values),     TEST(test_checks),
-      TEST(test_model),    TEST(test_hub),           TEST(test_bytes),   TEST(test_long_lines), TEST(test_distance),
+      TEST(test_defaults), TEST(test_defaults_full), TEST(test_types),    TEST(test_set),    TEST(test_frozen),       TEST(test_shipped),
+      TEST(test_table),    TEST(test_unknown),       TEST(test_values),   TEST(test_checks), TEST(test_model),        TEST(test_hub),
+      TEST(test_bytes),    TEST(test_long_lines),    TEST(test_distance), TEST(test_base),   TEST(test_base_refused),
   };
   return cmocka_run_group_tests_name("profile", tests, NULL, NULL);
 }
