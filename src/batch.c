@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "on_finish.h"
 #include "progress.h"
+#include "report.h"
 #include "rundir.h"
 #include "signals.h"
 
@@ -129,7 +130,7 @@ static char *summary(const struct batch *b, const struct err *e) {
   if (e->code) cJSON_AddStringToObject(root, "error", e->text);
   cJSON_AddStringToObject(root, "profile", b->path);
   if (b->dir_open) {
-    char curves[4096];
+    char curves[4096], report[4096];
     cJSON_AddStringToObject(root, "run_dir", b->dir.path);
     cJSON_AddNumberToObject(root, "start_step", b->result.start_step);
     cJSON_AddNumberToObject(root, "steps", b->result.steps_done);
@@ -139,6 +140,8 @@ static char *summary(const struct batch *b, const struct err *e) {
     cJSON_AddStringToObject(root, "sample_sheet", b->dir.last_sheet);
     text_put(curves, sizeof curves, "%s/curves.png", b->dir.path);
     cJSON_AddStringToObject(root, "curves", is_file(curves) ? curves : "");
+    text_put(report, sizeof report, "%s/report.html", b->dir.path);
+    cJSON_AddStringToObject(root, "report", is_file(report) ? report : "");
     cJSON_AddNumberToObject(root, "seconds", round(b->result.seconds * 1000) / 1000);
   }
   char *text = cJSON_PrintUnformatted(root);
@@ -178,6 +181,14 @@ static void begin_log(struct batch *b) {
   on_log(b, LOG_INFO, text);
 }
 
+/* Not after a signal: whoever stops a run waits for it, and it is to go on; pdmbooth-tui report makes it at any time. */
+static void write_report(struct batch *b, struct err *e) {
+  struct err late = {0};
+  if (e->code == ERR_SIGINT || e->code == ERR_SIGTERM || report_write(b->dir.path, embedded_files, &late)) return;
+  on_log(b, LOG_WARN, late.text);
+  if (!e->code) *e = late;
+}
+
 /* Sheets and curves are made of what there is, however the run ended. */
 static void finish(struct batch *b, struct err *e) {
   struct err late = {0};
@@ -189,11 +200,12 @@ static void finish(struct batch *b, struct err *e) {
   char *text = summary(b, e);
   if (text && !rundir_summary(&b->dir, text, &late) && !e->code) *e = late;
   free(text);
+  write_report(b, e);
 }
 
 /* Facts for [engine] on_finish, whose failure is no failure of the run. A run that is to stop is not held up for long. */
 static void tell_finish(struct batch *b, const struct err *e, const char *json) {
-  enum { MOST = 12, STOPPED_LIMIT = 10 };
+  enum { MOST = 16, STOPPED_LIMIT = 10 };
   const struct settings *s = &b->profile.settings;
   const char *fact[MOST];
   char name[16];
@@ -211,6 +223,7 @@ static void tell_finish(struct batch *b, const struct err *e, const char *json) 
   fact[n++] = strings_printf(&o, "PDMBOOTH_SECONDS=%.3f", b->result.seconds);
   fact[n++] = strings_printf(&o, "PDMBOOTH_CHECKPOINT=%s", b->result.checkpoint);
   fact[n++] = strings_printf(&o, "PDMBOOTH_SAMPLE_SHEET=%s", b->dir.last_sheet);
+  fact[n++] = strings_printf(&o, b->dir_open ? "PDMBOOTH_REPORT=%s/report.html" : "PDMBOOTH_REPORT=", b->dir.path);
   fact[n++] = strings_printf(&o, "PDMBOOTH_SUMMARY=%s", json ? json : "");
   bool ok = true;
   for (int i = 0; i < n; i++) ok = ok && fact[i];

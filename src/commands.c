@@ -3,10 +3,7 @@
 #include <string.h>
 
 const struct command_spec *const commands[] = {
-    &batch_command,
-    &sample_command,
-    &sheet_command,
-    NULL,
+    &batch_command, &sample_command, &sheet_command, &report_command, NULL,
 };
 
 const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL};

@@ -1,4 +1,4 @@
-/* metrics.csv: one row a step, appended and flushed; and read again when a run goes on. */
+/* metrics.csv: one row a step, appended and flushed; and read again when a run goes on. Beside it the event file, which follows it. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -88,6 +88,17 @@ static bool rewrite(struct rundir *r, const char *path, int step, struct err *e)
   return ok;
 }
 
+/* The rows up to that step begin the event file, whatever an earlier process left. */
+static bool begin_events(struct rundir *r, int last_row, int first_picture, struct err *e) {
+  int n = 0;
+  while (n < r->n_rows && r->rows[n].step <= last_row) n++;
+  return r->events.open || event_file_open(&r->events, r->path, r->rows, n, first_picture, e);
+}
+
+bool rundir_event_sample(struct rundir *r, const struct sample_event *s, const char *path, struct err *e) {
+  return begin_events(r, s->step, s->step, e) && event_file_sample(&r->events, s->step, s->prompt_index, s->picture_index, path, e);
+}
+
 bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e) {
   char path[4096];
   text_put(path, sizeof path, "%s/metrics.csv", r->path);
@@ -98,5 +109,6 @@ bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e) {
   }
   put_row(r->csv, m);
   if (fflush(r->csv) || ferror(r->csv)) return err_set_errno(e, ERR_FAILED, "cannot write %s", path);
+  if (!begin_events(r, m->step - 1, m->step, e) || !event_file_metrics(&r->events, m, e)) return false;
   return keep_row(r, m) || err_set(e, ERR_FAILED, "out of memory");
 }

@@ -159,6 +159,7 @@ bool rundir_open(struct rundir *r, const struct profile *p, const struct embedde
 void rundir_close(struct rundir *r) {
   if (r->log) fclose(r->log);
   if (r->csv) fclose(r->csv);
+  event_file_close(&r->events);
   free(r->rows);
   free(r->samples);
   r->log = r->csv = NULL;
@@ -240,7 +241,7 @@ bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e
   int n = sample_texts(s, s->picture, &owner, text);
   bool ok = make_dirs(dir, e) && image_write_png(path, s->picture, text, n, e) && remember(r, s, file, e);
   strings_release(&owner);
-  return ok;
+  return ok && rundir_event_sample(r, s, path, e);
 }
 
 /* Rows are prompts, columns are seeds; a picture that is missing leaves its cell empty. */

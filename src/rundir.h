@@ -1,13 +1,14 @@
 /* The run directory: everything that a run leaves, and all that anybody looking at it later needs.
  *
- * profile.ini (frozen: every key), info.json (versions, machine, hashes of photographs and model), metrics.csv, log.txt,
+ * profile.ini (frozen: every key), info.json (versions, machine, hashes of photographs and model), metrics.csv, the same for TensorBoard, log.txt,
  * samples/step-NNNNNN/P-K.png and samples/step-NNNNNN.png (a sheet), curves.png, summary.json; the engine adds checkpoints/.
- * metrics.csv and log.txt are appended to and flushed line by line; everything else is written to a temporary name and renamed. */
+ * metrics.csv, the event file and log.txt are appended to and flushed line by line; everything else is written to a temporary name and renamed. */
 #ifndef PDMBOOTH_SRC_RUNDIR_H
 #define PDMBOOTH_SRC_RUNDIR_H
 
 #include <stdio.h>
 
+#include "event_file.h"
 #include "profile.h"
 
 struct run_row; /* one sample picture that was written */
@@ -17,6 +18,7 @@ struct rundir {
   bool resumed;    /* there was a run to go on with */
   const struct profile *profile;
   FILE *log, *csv;
+  struct event_file events;
   struct metrics *rows; /* all of metrics.csv, owned */
   int n_rows, cap_rows;
   struct run_row *samples;
@@ -34,6 +36,7 @@ void rundir_close(struct rundir *r);
 
 void rundir_log(struct rundir *r, enum log_level level, const char *text);
 bool metrics_load(struct rundir *r, const char *path, struct err *e); /* what an earlier run measured; no file: nothing */
+bool rundir_event_sample(struct rundir *r, const struct sample_event *s, const char *path, struct err *e); /* of rundir_sample */
 bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e);
 bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e);
 void rundir_sample_path(const struct rundir *r, const struct sample_event *s, char *buf, size_t n); /* where that one was written */

@@ -36,6 +36,7 @@ struct png_text {
   const char *key, *value;
 };
 bool image_write_png(const char *path, const struct image *im, const struct png_text *text, int n_text, struct err *e);
+bool image_encode_png(const struct image *im, unsigned char **png, size_t *n, struct err *e); /* *png [*n], owned by the caller; NULL on failure */
 /* Value of a text chunk into out; false when absent or not a PNG. */
 bool image_png_text(const char *path, const char *key, char *out, size_t n);
 

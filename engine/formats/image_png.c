@@ -150,6 +150,27 @@ bool image_write_png(const char *path, const struct image *im, const struct png_
   return good;
 }
 
+bool image_encode_png(const struct image *im, unsigned char **png, size_t *n, struct err *e) {
+  static const char name[] = "a picture in memory";
+  char *bytes = NULL;
+  struct output o = {.file = open_memstream(&bytes, n)};
+  struct job *j = calloc(1, sizeof *j);
+  bool good = o.file != NULL && j != NULL;
+  if (!good) err_set(e, ERR_FIT, "%s: out of memory", name);
+  if (good) {
+    j->output = &o;
+    j->e = e;
+    good = write_picture(j, name, im, NULL, 0);
+    png_destroy_write_struct(&j->png, &j->info);
+    free(j->row);
+  }
+  if (o.file != NULL && fclose(o.file) != 0) good = err_set(e, ERR_FIT, "%s: out of memory", name);
+  free(j);
+  if (!good) free(bytes);
+  *png = good ? (unsigned char *)bytes : NULL;
+  return good;
+}
+
 static size_t big_endian(const unsigned char *at) {
   return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 }

@@ -26,6 +26,7 @@ check "profile.ini: every key" test "$(grep -c '^[a-z_0-9]* = ' full/profile.ini
 check "info.json: hashes of photographs and model" test "$(grep -c '"sha256"' full/info.json)" -ge 8
 check "samples of step 2 and of the end" test -s full/samples/step-000002/1-1.png -a -s full/samples/step-000003/0-0.png
 check "sample knows its prompt" grep -q 'a sks dog in the snow' full/samples/step-000003/0-0.png
+check "report and TensorBoard's file" sh -c 'test -s full/report.html && test "$(ls full/events.out.tfevents.* | wc -l)" -eq 1'
 check "sheet and curves" test -s full/samples/step-000003.png -a -s full/curves.png
 check "log" grep -q 'info: running embedded:demo' full/log.txt
 check "nothing half-written" test -z "$(find full -name '*.tmp*' -o -name '.*' ! -name . | head -n 1)"
@@ -70,6 +71,7 @@ short stopped --resume $lora >out 2>err
 check "--resume: done" test $? -eq 0
 check "--resume: begins where it stopped" grep -q "\"start_step\":$second,\"steps\":30" out
 check "--resume: each step once" sh -c 'tail -n +2 stopped/metrics.csv | cut -d, -f1 | tr "\n" " " | grep -qx "$(seq 30 | tr "\n" " ")"'
+check "--resume: one event file, begun anew" test "$(ls stopped/events.out.tfevents.* | wc -l)" -eq 1
 check "LoRA file" test -s stopped/checkpoints/final/pytorch_lora_weights.safetensors
 "$program" sample stopped/checkpoints/final --base embedded --prompt "sks dog" --steps 2 --out lora >/dev/null 2>&1
 check "sample from the LoRA" test $? -eq 0 -a -s lora/01-0.png
