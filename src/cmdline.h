@@ -71,6 +71,8 @@ const char *option_value(const struct option_spec *o, char *buf, size_t n);
 /* Help of one command, and of the program from the list of all (NULL ends it); lines of at most width columns. */
 void cmdline_help(const struct command_spec *c, int width, FILE *out);
 void cmdline_general_help(const struct command_spec *const *commands, int width, FILE *out);
+/* text from column at on; further lines are indented by as much. Each new line in text begins a line; at the end there is one. */
+void cmdline_wrap(const char *text, int at, int width, FILE *out);
 /* Columns of the terminal on standard output, from 40 to 120; 80 where that is none. */
 int cmdline_width(void);
 

@@ -23,8 +23,7 @@ static size_t line_length(const char *text, size_t n, size_t width) {
   return end < n ? end : n;
 }
 
-/* From column at on; further lines are indented by as much. Each new line in text begins a line. */
-static void print_wrapped(const char *text, int at, int width, FILE *out) {
+void cmdline_wrap(const char *text, int at, int width, FILE *out) {
   for (const char *p = text; *p;) {
     size_t paragraph = strcspn(p, "\n");
     size_t n = line_length(p, paragraph, (size_t)(width - at));
@@ -44,7 +43,7 @@ static void print_item(const char *name, const char *text, int at, int width, FI
     used = 0;
   }
   fprintf(out, "%*s", at - used, "");
-  print_wrapped(text, at, width, out);
+  cmdline_wrap(text, at, width, out);
 }
 
 const char *option_value(const struct option_spec *o, char *buf, size_t n) {
@@ -78,7 +77,7 @@ void cmdline_help(const struct command_spec *c, int width, FILE *out) {
   char buf[300];
   const char *blank = *c->operands ? " " : "";
   fprintf(out, "Usage: pdmbooth-tui %s%s%s%s\n\n", c->name, blank, c->operands, c->options && c->options->name ? " [OPTION...]" : "");
-  print_wrapped(c->about, 0, width, out);
+  cmdline_wrap(c->about, 0, width, out);
   int at = text_column(c->options);
   for (const struct option_spec *o = c->options; o && o->name; o++) {
     if (o == c->options) fputc('\n', out);
@@ -103,7 +102,7 @@ void cmdline_general_help(const struct command_spec *const *commands, int width,
     print_item(name, commands[i]->summary, at + 2 * INDENT, width, out);
   }
   fputc('\n', out);
-  print_wrapped(
+  cmdline_wrap(
       "Each command has its own --help, such as pdmbooth-tui sample --help.\n"
       "Try it: pdmbooth-tui --batch embedded:demo trains the model inside the program on photographs inside the program.\n"
       "Manual: pdmbooth-tui(1), profiles: pdmbooth-profile(5).",

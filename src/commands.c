@@ -2,9 +2,18 @@
 
 #include <string.h>
 
+/* clang-format off */
 const struct command_spec *const commands[] = {
-    &batch_command, &sample_command, &sheet_command, &report_command, NULL,
+    &batch_command,
+    &init_command,
+    &sample_command,
+    &sheet_command,
+    &report_command,
+    &doctor_command,
+    &completions_command,
+    NULL,
 };
+/* clang-format on */
 
 const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL};
 const char *const precision_words[] = {"fp32", "bf16", NULL};                    /* enum precision */

@@ -100,6 +100,32 @@ static const char *from_hub(const char *name, struct strings *s, struct err *e) 
   return NULL;
 }
 
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* "org/name" of "models--org--name"; NULL for another entry, or where memory ends. */
+static const char *hub_name(const char *entry, struct strings *s) {
+  static const char prefix[] = "models--";
+  if (strncmp(entry, prefix, sizeof prefix - 1)) return NULL;
+  const char *org = entry + sizeof prefix - 1, *dashes = strstr(org, "--");
+  return dashes ? strings_printf(s, "%.*s/%s", (int)(dashes - org), org, dashes + 2) : NULL;
+}
+
+const char **hub_list(struct strings *s, char *cache, size_t size, int *n) {
+  enum { MOST = 1000 };
+  const char **name = calloc(MOST, sizeof *name);
+  *n = 0;
+  DIR *d = name && hub_cache(cache, size) ? opendir(cache) : NULL;
+  for (struct dirent *entry; d && *n < MOST && (entry = readdir(d));) {
+    name[*n] = hub_name(entry->d_name, s);
+    *n += name[*n] != NULL;
+  }
+  if (d) closedir(d);
+  if (*n) qsort(name, (size_t)*n, sizeof *name, compare_names);
+  return name;
+}
+
 const char *model_resolve(const char *value, const char *base, struct strings *s, struct err *e) {
   if (!strcmp(value, "embedded") || !*value) return strings_add(s, value, strlen(value));
   const char *path = path_resolve(value, base, s, e);

@@ -13,4 +13,8 @@ const char *model_resolve(const char *value, const char *base, struct strings *s
 /* path made absolute against base; "~/" expanded; "embedded:..." and "" stay. NULL and *e when memory ends. */
 const char *path_resolve(const char *path, const char *base, struct strings *s, struct err *e);
 
+/* The names ("org/name") of the models that the local Hugging Face cache holds, in the order of strcmp, [*n], owned by s except for the array, which the
+   caller frees; whether each can be used, model_resolve and the engine tell. cache: where that is. NULL: out of memory. */
+const char **hub_list(struct strings *s, char *cache, size_t size, int *n);
+
 #endif

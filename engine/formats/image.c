@@ -104,6 +104,19 @@ bool image_read(const char *path, struct image *out, struct err *e) {
   return good;
 }
 
+bool image_look(const char *path, int *w, int *h, bool *turned, struct err *e) {
+  struct blob b;
+  struct decoded d = {0};
+  if (!blob_map(path, &b, e)) return false;
+  bool good = decode_stored(&b, path, false, &d, e), swap = d.orientation >= 5;
+  *w = swap ? d.im.h : d.im.w;
+  *h = swap ? d.im.w : d.im.h;
+  *turned = d.orientation > 1;
+  image_release(&d.im);
+  blob_close(&b);
+  return good;
+}
+
 /* PIL's convert("L"): ITU-R 601 in 16 bits. */
 static unsigned char luminance(const unsigned char *p) {
   return (unsigned char)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 0x8000u) >> 16);

@@ -20,6 +20,8 @@ bool image_read(const char *path, struct image *out, struct err *e);
 bool image_decode(const struct blob *b, const char *name, struct image *out, struct err *e);
 /* A mask: grey, one channel (colour: luminance; a picture with alpha: the alpha channel where it is not all opaque). */
 bool image_decode_mask(const struct blob *b, const char *name, struct image *out, struct err *e);
+/* Size as image_read gives it, and whether EXIF turns or mirrors it. Decodes all of it: what this takes, image_read does. */
+bool image_look(const char *path, int *w, int *h, bool *turned, struct err *e);
 void image_release(struct image *im);
 bool image_new(struct image *im, int w, int h, int channels); /* zeroed; false: out of memory */
 
@@ -36,7 +38,8 @@ struct png_text {
   const char *key, *value;
 };
 bool image_write_png(const char *path, const struct image *im, const struct png_text *text, int n_text, struct err *e);
-bool image_encode_png(const struct image *im, unsigned char **png, size_t *n, struct err *e); /* *png [*n], owned by the caller; NULL on failure */
+bool image_encode_png(const struct image *im, unsigned char **png, size_t *n,
+                      struct err *e); /* *png [*n], owned by the caller; NULL on failure */
 /* Value of a text chunk into out; false when absent or not a PNG. */
 bool image_png_text(const char *path, const char *key, char *out, size_t n);
 

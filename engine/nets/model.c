@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pdmbooth.h"
+
 /* --- memory of parameters ----------------------------------------------------------------------------------------------- */
 
 bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
@@ -166,6 +168,35 @@ static bool load_all(struct model *m, const struct model_want *w, struct err *e)
   return ok;
 }
 
+static bool make_parts(struct model *m, struct err *e) {
+  if (make_unet(m, e) && make_text(m, e) && make_vae(m, e) && make_schedule(m, e))
+    m->tokenizer = tokenizer_open(&m->source, "tokenizer", e);
+  return m->tokenizer && fits(m, e);
+}
+
+bool model_check(const struct source *s, struct model_facts *facts, struct err *e) {
+  struct backend *b = backend_open_ops(&backend_count, 1, e);
+  struct model *m = b ? calloc(1, sizeof *m) : NULL;
+  struct files f = {0};
+  if (!m) {
+    backend_close(b);
+    return err_set(e, ERR_FIT, "out of memory");
+  }
+  m->b = b;
+  m->source = *s;
+  bool ok = make_parts(m, e) && open_files(m, &f, e);
+  if (ok) {
+    facts->parameters = unet_params(m->unet)->count + clip_params(m->text)->count + vae_params(m->vae)->count;
+    facts->side = unet_config(m->unet)->sample_size * vae_factor(m->vae);
+  }
+  st_set_close(f.unet);
+  st_set_close(f.text);
+  st_set_close(f.vae);
+  model_close(m);
+  backend_close(b);
+  return ok;
+}
+
 struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {
   struct model *m = calloc(1, sizeof *m);
   if (!m) {
@@ -176,8 +207,7 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
   m->source = *s;
   m->trains_unet = w->train_unet || w->unet_lora;
   m->trains_text = w->train_text || w->text_lora;
-  if (make_unet(m, e) && make_text(m, e) && make_vae(m, e) && make_schedule(m, e)) m->tokenizer = tokenizer_open(s, "tokenizer", e);
-  if (m->tokenizer && fits(m, e) && load_all(m, w, e)) return m;
+  if (make_parts(m, e) && load_all(m, w, e)) return m;
   model_close(m);
   return NULL;
 }

@@ -33,6 +33,9 @@ struct model_want {
    ERR_INPUT names file and tensor, expected and found shape. */
 struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e);
 void model_close(struct model *m);
+/* The same checks, and nothing loaded. */
+struct model_facts;
+bool model_check(const struct source *s, struct model_facts *f, struct err *e);
 
 /* Reads one network's parameters by name, both dialects: text encoder with or without "text_model.", VAE attention old or new. */
 bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What stands around a run: --json, --quiet, the command at its end.
+# What stands around a run: --json, --quiet, the command at its end, report, doctor, init.
 . "$(dirname "$0")/lib.sh"
 
 # quick NAME OPTION...: the shortest run there is
@@ -35,7 +35,60 @@ check "--quiet: log.txt has the rest" grep -q "info: running embedded:demo" quie
 refused "--quiet: errors are still said" 3 "cannot read none.ini" "$program" --batch none.ini --quiet
 refused "--quiet and --json" 2 "--quiet and --json exclude each other" "$program" --batch embedded:demo --quiet --json
 
-# --- on_finish
+# --- on_
+# --- doctor
+mkdir -p hub/models--some--model/snapshots hub/models--broken--model/snapshots/abc hub/datasets--no--model
+ln -s "$top/assets/tiny-sd" hub/models--some--model/snapshots/abc
+HF_HUB_CACHE=$scratch/hub "$program" doctor --seconds 0.05 >doctor.txt 2>err
+check "doctor: runs can work" test $? -eq 0 -a ! -s err
+for word in Processor Memory Disk Engine Graphics CUDA Terminal Models "Runs can work."; do
+  check "doctor: $word" grep -q "^$word" doctor.txt
+done
+check "doctor: a model that loads" grep -q "some/model: loads, 14.53 million parameters" doctor.txt
+check "doctor: a model that does not, and why" sh -c 'tr -s " \n" " " <doctor.txt | grep -q "broken/model cannot be used: .*unet/config.json"'
+check "doctor: not a model" sh -c '! grep -q no/model doctor.txt'
+check "doctor: lines fit" sh -c '! grep -v "/" doctor.txt | grep -q "^.\{81\}"'
+"$program" doctor --json --seconds 0.05 >doctor.json
+check "doctor --json" sh -c 'test $? -eq 0 && test "$(wc -l <doctor.json)" -eq 1 && grep -q "^{\"version\":.*\"runs\":true,.*\"flops_per_second\":[1-9].*\"models\":\[{\"name\":\"embedded\",.*\"loads\":true" doctor.json'
+"$program" doctor --json --device cuda --seconds 0 >doctor.json
+check "doctor: an engine that is not there: 4, and why" sh -c 'test '$?' -eq 4 && grep -q "\"runs\":false" doctor.json && grep -q "\"problems\":\[\"the engine does not run: this build has no device" doctor.json'
+check "doctor writes nothing" test ! -e cache
+
+# --- init
+mkdir -p album/my_dogs/masks album/images album/wolf_plushie
+cp "$top"/assets/demo-subject/poodle/*.jpg album/my_dogs
+cp "$top"/assets/demo-subject/poodle/masks/*.png album/my_dogs/masks
+cp "$top/assets/demo-subject/poodle/1.jpg" album/images
+cp "$top/assets/demo-subject/poodle/1.jpg" album/wolf_plushie
+"$program" init album --images album/my_dogs --model embedded --steps 2 </dev/null >out 2>err
+check "init: writes a profile" test $? -eq 0 -a -s album/profile.ini
+check "init: says what it found" grep -q "^[0-9]* photographs in .*/album/my_dogs, .* each with a mask" out
+check "init: proposals" sh -c 'for line in "path = embedded" "name = my_dogs" "class = dogs" "images = ./my_dogs" "mode = lora" "resolution = 64x64" "steps = 2"; do grep -qx "$line" album/profile.ini || exit 1; done'
+check "init: every other key as a comment" test "$(grep -c '^;[a-z_0-9]* =' album/profile.ini)" -ge 50
+cp album/profile.ini kept
+refused "init: never writes over a file" 2 "album/profile.ini exists and is not written over" "$program" init album --images album/my_dogs --yes
+check "init: the file is as it was" cmp album/profile.ini kept
+(cd / && "$program" --batch "$scratch/album/profile.ini" --run-dir "$scratch/from-init" --set losses.pdm=false --set prompts.test= --quiet >/dev/null 2>&1)
+check "init: the profile runs, from anywhere" test $? -eq 0
+sed 's/^;\([a-z_0-9]* = .\)/\1/' album/profile.ini >album/uncommented.ini
+"$program" --batch album/uncommented.ini --run-dir x --set subject.images=none >out 2>err
+check "init: what is commented is allowed" grep -q "images: .*none: there is no such directory" err
+"$program" init album/other.ini --images album/wolf_plushie --model embedded --mode full --token zwx --size 32 --name Wolf --yes >out 2>err
+check "init: flags, and a class of the DreamBooth subjects" sh -c 'test '$?' -eq 0 && for line in "class = stuffed animal" "name = Wolf" "mode = full" "token = zwx" "resolution = 32x32" "mask_dm = false"; do grep -qx "$line" album/other.ini || exit 1; done'
+refused "init: a class that nothing tells" 2 "say it with --class" "$program" init album/third.ini --images album/images --model embedded
+refused "init: a value that would begin a comment" 2 "a value cannot stand in a profile" "$program" init album/third.ini --images album/images --class "a ;b" --model embedded
+refused "init: no photographs" 2 "name their directory with --images" "$program" init album/third.ini
+refused "init: no such directory" 3 "there is no such directory" "$program" init none
+refused "init: two operands" 2 "b is a second one" "$program" init a b
+check "init: nothing left by what was refused" test ! -e album/third.ini
+if command -v script >/dev/null; then
+  printf 'cat\n\nzwx\nboth\nfull\n' | script -qec "\"$program\" init album/asked.ini --images album/images --model embedded" /dev/null >out
+  check "init: asks on a terminal" sh -c 'for line in "class = cat" "name = images" "token = zwx" "mode = full"; do grep -qx "$line" album/asked.ini || exit 1; done'
+fi
+mkdir bad && echo text >bad/a.jpg
+refused "init: nothing readable" 3 "bad/a.jpg: not a PNG, JPEG or WebP picture" "$program" init --images bad --class x
+
+finish
 check "on_finish: its failure is in the log and changes nothing" grep -q "warning: \[engine\] on_finish ended with status 3" quiet/log.txt
 cat >hook.sh <<'END'
 printf '%s|%s|%s|%s\n' "$PDMBOOTH_STATUS" "$PDMBOOTH_EXIT_CODE" "$PDMBOOTH_STEPS" "$PDMBOOTH_RUN_DIR" >hook.out

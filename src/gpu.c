@@ -1,0 +1,114 @@
+#include "gpu.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text.h"
+
+static bool read_line(const char *path, char *out, size_t n) {
+  FILE *f = fopen(path, "r");
+  bool ok = f && fgets(out, (int)n, f);
+  if (f) fclose(f);
+  if (ok) out[strcspn(out, "\n")] = 0;
+  return ok;
+}
+
+static unsigned read_hex(const char *dir, const char *name) {
+  char path[400], text[32];
+  text_put(path, sizeof path, "%s/%s", dir, name);
+  return read_line(path, text, sizeof text) ? (unsigned)strtoul(text, NULL, 16) : 0;
+}
+
+/* Display controllers (PCI class 03) on the bus. */
+static void list_cards(struct gpu_facts *f) {
+  static const char bus[] = "/sys/bus/pci/devices";
+  char dir[320];
+  DIR *d = opendir(bus);
+  for (struct dirent *entry; d && f->n < MAX_GPUS && (entry = readdir(d));) {
+    if (entry->d_name[0] == '.' || !text_put(dir, sizeof dir, "%s/%s", bus, entry->d_name) || read_hex(dir, "class") >> 16 != 3) continue;
+    unsigned vendor = read_hex(dir, "vendor");
+    const char *name = vendor == 0x10de ? "NVIDIA" : vendor == 0x1002 ? "AMD" : vendor == 0x8086 ? "Intel" : "other";
+    struct gpu *g = &f->gpu[f->n++];
+    *g = (struct gpu){.nvidia = vendor == 0x10de};
+    text_put(g->name, sizeof g->name, "%s [%04x:%04x]", name, vendor, read_hex(dir, "device"));
+  }
+  if (d) closedir(d);
+}
+
+/* "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  ...": the first word that is a version. */
+static void read_driver(struct gpu_facts *f) {
+  char line[256];
+  if (!read_line("/proc/driver/nvidia/version", line, sizeof line)) return;
+  for (char *save, *word = strtok_r(line, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+    if (strspn(word, "0123456789.") != strlen(word) || !strchr(word, '.')) continue;
+    text_put(f->driver, sizeof f->driver, "%s", word);
+    return;
+  }
+  text_put(f->driver, sizeof f->driver, "loaded");
+}
+
+/* The few functions of the CUDA driver API that are needed; 0 is success. */
+typedef int (*cuda_init)(unsigned flags);
+typedef int (*cuda_int)(int *out);
+typedef int (*cuda_device)(int *out, int ordinal);
+typedef int (*cuda_name)(char *out, int n, int device);
+typedef int (*cuda_memory)(size_t *out, int device);
+
+/* A function's address through an integer: C has no cast from an object pointer. */
+#define FUNCTION(type, library, name) ((type)(uintptr_t)dlsym(library, name))
+
+static void take_devices(struct gpu_facts *f, void *cuda) {
+  cuda_int count = FUNCTION(cuda_int, cuda, "cuDeviceGetCount");
+  cuda_device get = FUNCTION(cuda_device, cuda, "cuDeviceGet");
+  cuda_name name = FUNCTION(cuda_name, cuda, "cuDeviceGetName");
+  cuda_memory memory = FUNCTION(cuda_memory, cuda, "cuDeviceTotalMem_v2");
+  int n = 0, others = 0, device;
+  if (!count || !get || !name || !memory || count(&n) || n < 1) return;
+  /* the driver's names in place of what the bus says of NVIDIA's cards */
+  for (int i = 0; i < f->n; i++) {
+    if (!f->gpu[i].nvidia) f->gpu[others++] = f->gpu[i];
+  }
+  f->n = others;
+  for (int i = 0; i < n && f->n < MAX_GPUS; i++) {
+    struct gpu *g = &f->gpu[f->n];
+    size_t bytes = 0;
+    *g = (struct gpu){.nvidia = true};
+    if (get(&device, i) || name(g->name, (int)sizeof g->name, device)) continue;
+    if (!memory(&bytes, device)) g->memory = (int64_t)bytes;
+    f->n++;
+  }
+}
+
+static void ask_driver(struct gpu_facts *f) {
+  void *cuda = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  cuda_init init = cuda ? FUNCTION(cuda_init, cuda, "cuInit") : NULL;
+  cuda_int version = cuda ? FUNCTION(cuda_int, cuda, "cuDriverGetVersion") : NULL;
+  if (version && version(&f->cuda)) f->cuda = 0;
+  if (init && !init(0)) take_devices(f, cuda);
+  if (cuda) dlclose(cuda);
+}
+
+/* The newest version that the loader finds. */
+static void find_library(const char *name, int newest, int oldest, char *out, size_t n) {
+  for (int v = newest; v >= oldest; v--) {
+    text_put(out, n, "%s.so.%d", name, v);
+    void *library = dlopen(out, RTLD_LAZY | RTLD_LOCAL);
+    if (!library) continue;
+    dlclose(library);
+    return;
+  }
+  *out = 0;
+}
+
+void gpu_look(struct gpu_facts *f) {
+  *f = (struct gpu_facts){0};
+  list_cards(f);
+  read_driver(f);
+  ask_driver(f);
+  find_library("libcublasLt", 14, 11, f->cublas, sizeof f->cublas);
+  find_library("libcudnn", 10, 8, f->cudnn, sizeof f->cudnn);
+}
