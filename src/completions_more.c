@@ -64,7 +64,7 @@ void completions_zsh(FILE *out) {
   }
   fputs(
       "    '--help:say what there is'\n    '--version:print the version'\n  )\n"
-      "  if ((CURRENT == 2)); then\n    _describe -o command names\n    return\n  fi\n"
+      "  if ((CURRENT == 2)); then\n    _describe command names\n    return\n  fi\n"
       "  local name=${words[2]}\n  shift words\n  ((CURRENT--))\n  case $name in\n",
       out);
   for (int i = 0; commands[i]; i++) {

@@ -13,22 +13,24 @@ enum { BUCKETS = 300, PLACES = 80, FEW = 40 };
 struct curve {
   const char *title, *note, *css;
   size_t offset;
+  bool exact; /* there is no noise to smooth */
 };
 
 static const struct curve curves[] = {
-    {"Loss, total", "the weighted sum that is trained on", "total", offsetof(struct metrics, total)},
-    {"Loss on the photographs", "instance", "instance", offsetof(struct metrics, instance)},
-    {"Loss on the class images", "prior", "prior", offsetof(struct metrics, prior)},
-    {"Loss of the feature maps", "pdm", "pdm", offsetof(struct metrics, pdm)},
-    {"Loss on held-out photographs", "probe: fixed noise and timesteps", "probe", offsetof(struct metrics, probe)},
-    {"Gradient norm", "before clipping", "other", offsetof(struct metrics, grad_norm)},
-    {"Learning rate", "", "other", offsetof(struct metrics, lr)},
-    {"Seconds a step", "", "other", offsetof(struct metrics, seconds)},
+    {"Loss, total", "the weighted sum that is trained on", "total", offsetof(struct metrics, total), false},
+    {"Loss on the photographs", "instance", "instance", offsetof(struct metrics, instance), false},
+    {"Loss on the class images", "prior", "prior", offsetof(struct metrics, prior), false},
+    {"Loss of the feature maps", "pdm", "pdm", offsetof(struct metrics, pdm), false},
+    {"Loss on held-out photographs", "probe: fixed noise and timesteps", "probe", offsetof(struct metrics, probe), false},
+    {"Gradient norm", "before clipping", "other", offsetof(struct metrics, grad_norm), false},
+    {"Learning rate", "", "other", offsetof(struct metrics, lr), true},
+    {"Seconds a step", "", "other", offsetof(struct metrics, seconds), false},
 };
 
 /* The values that are finite, in the order of their steps. */
 struct points {
   int n, lost;                   /* lost: infinite */
+  bool plain;                    /* few, or exact: drawn as they are */
   double *step, *value, *smooth; /* [n], one block owned by step */
 };
 
@@ -62,6 +64,7 @@ static bool collect(struct points *p, const struct report *r, const struct curve
     p->step[p->n] = r->rows[i].step;
     p->value[p->n++] = v;
   }
+  p->plain = c->exact || p->n <= FEW;
   smooth(p);
   return true;
 }
@@ -148,7 +151,7 @@ static void draw_measured(FILE *out, const struct frame *f, const struct points 
 
 /* The last of each stretch; few values (the probe) are joined as they are, with a dot for each. */
 static void draw_line(FILE *out, const struct frame *f, const struct points *p) {
-  const double *v = p->n <= FEW ? p->value : p->smooth;
+  const double *v = p->plain ? p->value : p->smooth;
   fputs("<path class=\"line\" d=\"", out);
   int buckets = p->n < BUCKETS ? p->n : BUCKETS;
   for (int b = 0; b < buckets; b++) {
@@ -170,8 +173,8 @@ static void draw_places(FILE *out, const struct frame *f, const struct points *p
     fprintf(out,
             "<g class=\"place\"><rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/><circle cx=\"%.1f\" cy=\"%.1f\" "
             "r=\"3.4\"/><title>step %.0f: %.5g",
-            left, TOP, right - left, HEIGHT - TOP - BOTTOM, x, y_of(f, p->n <= FEW ? p->value[i] : p->smooth[i]), p->step[i], p->value[i]);
-    if (p->n > FEW) fprintf(out, "\nsmoothed: %.5g", p->smooth[i]);
+            left, TOP, right - left, HEIGHT - TOP - BOTTOM, x, y_of(f, p->plain ? p->value[i] : p->smooth[i]), p->step[i], p->value[i]);
+    if (!p->plain) fprintf(out, "\nsmoothed: %.5g", p->smooth[i]);
     fputs("</title></g>", out);
   }
 }
@@ -181,10 +184,10 @@ static bool draw_chart(FILE *out, const struct curve *c, const struct points *p)
   if (!p->n) return true;
   if (!fit(&f, p)) return false;
   fprintf(out, "<figure class=\"chart %s\"><figcaption><b>%s</b> <span>%s</span><span class=\"now\">%.4g</span></figcaption>", c->css,
-          c->title, c->note, p->n <= FEW ? p->value[p->n - 1] : p->smooth[p->n - 1]);
+          c->title, c->note, p->plain ? p->value[p->n - 1] : p->smooth[p->n - 1]);
   fprintf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s over %d steps\">", WIDTH, HEIGHT, c->title, p->n);
   draw_axes(out, &f);
-  if (p->n > FEW) draw_measured(out, &f, p);
+  if (!p->plain) draw_measured(out, &f, p);
   draw_line(out, &f, p);
   draw_places(out, &f, p);
   fputs("</svg>", out);
