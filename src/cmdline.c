@@ -72,7 +72,7 @@ static bool take_size(const struct option_spec *o, const char *text, int out[2],
 }
 
 static bool no_memory(struct err *e) {
-  return err_set(e, ERR_FAILED, "out of memory");
+  return err_set(e, ERR_FIT, "out of memory");
 }
 
 static bool take_item(const char *text, struct text_list *list, struct err *e) {

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,15 @@ static bool too_long(struct err *e) {
   return err_set(e, ERR_USAGE, "a path is longer than %d bytes", PATH_SIZE - 1);
 }
 
+static const char *keep(struct strings *s, const char *text, struct err *e) {
+  const char *out = strings_add(s, text, strlen(text));
+  if (!out) err_set(e, ERR_FIT, "out of memory");
+  return out;
+}
+
 const char *path_resolve(const char *path, const char *base, struct strings *s, struct err *e) {
   const char *home = getenv("HOME"), *out;
+  errno = 0;
   if (!*path || *path == '/' || !strncmp(path, "embedded:", 9)) {
     out = strings_add(s, path, strlen(path));
   } else if (home && *home && (!strcmp(path, "~") || !strncmp(path, "~/", 2))) {
@@ -22,11 +30,13 @@ const char *path_resolve(const char *path, const char *base, struct strings *s, 
     while (!strncmp(path, "./", 2)) path += 2;
     out = strings_printf(s, "%s/%s", base, path);
   }
-  if (!out || strlen(out) >= PATH_SIZE) {
+  if (out && strlen(out) < PATH_SIZE) return out;
+  if (!out && errno == ENOMEM) {
+    err_set(e, ERR_FIT, "out of memory");
+  } else {
     too_long(e);
-    return NULL;
   }
-  return out;
+  return NULL;
 }
 
 static bool is_hub_name(const char *name) {
@@ -92,7 +102,7 @@ static const char *from_hub(const char *name, struct strings *s, struct err *e) 
   /* the published commands name a repository that has moved */
   const char *moved = "stable-diffusion-v1-5/stable-diffusion-v1-5";
   if (!found && !strcmp(name, "runwayml/stable-diffusion-v1-5")) found = find_snapshot(cache, moved, out, sizeof out);
-  if (found) return strings_add(s, out, strlen(out));
+  if (found) return keep(s, out, e);
   err_set(e, ERR_INPUT,
           "model %s: there is no such directory, and the local Hugging Face cache %s does not hold it; "
           "download it there (huggingface-cli download %s) or name a directory",
@@ -127,7 +137,7 @@ const char **hub_list(struct strings *s, char *cache, size_t size, int *n) {
 }
 
 const char *model_resolve(const char *value, const char *base, struct strings *s, struct err *e) {
-  if (!strcmp(value, "embedded") || !*value) return strings_add(s, value, strlen(value));
+  if (!strcmp(value, "embedded") || !*value) return keep(s, value, e);
   const char *path = path_resolve(value, base, s, e);
   if (!path || is_directory(path)) return path;
   if (is_hub_name(value)) return from_hub(value, s, e);

@@ -63,10 +63,12 @@ static bool has_ending(const char *name, const char *const *endings) {
 }
 
 static void add_files(cJSON *list, const struct source *s, const char *dir, const char *const *endings) {
-  char name[512];
-  for (int i = 0; source_list(s, dir, i, name, sizeof name); i++) {
-    if (has_ending(name, endings)) add_file(list, s, dir, name);
+  struct source_names names;
+  source_names(s, dir, &names, NULL);
+  for (int i = 0; i < names.n; i++) {
+    if (has_ending(names.name[i], endings)) add_file(list, s, dir, names.name[i]);
   }
+  source_names_release(&names);
 }
 
 static void add_inputs(cJSON *root, const struct settings *s, const struct embedded_file *embedded) {

@@ -1,8 +1,11 @@
 /* INI text to key and value, with inih as the parser and its traps closed before it sees a line. */
 #include <errno.h>
 #include <ini.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "profile.h"
 
@@ -77,7 +80,7 @@ bool ini_read(const char *file, const char *text, size_t n, ini_take take, void 
   widen_lines();
   int rc = ini_parse_stream(next_line, &j, on_value, &j);
   if (j.failed) return false;
-  if (rc == -2) return err_set(e, ERR_FAILED, "out of memory");
+  if (rc == -2) return err_set(e, ERR_FIT, "out of memory");
   if (rc) return err_set(e, ERR_USAGE, "%s:%d: expected [section], key = value or a comment", file, rc);
   return true;
 }
@@ -103,7 +106,7 @@ static char *read_all(FILE *f, const char *path, size_t *n, struct err *e) {
     buf = more;
     cap *= 4;
   }
-  if (!buf) return err_set(e, ERR_FAILED, "out of memory"), NULL;
+  if (!buf) return err_set(e, ERR_FIT, "out of memory"), NULL;
   if (ferror(f) || have >= FILE_LIMIT) {
     if (ferror(f)) err_set_errno(e, ERR_INPUT, "cannot read %s", path);
     err_set(e, ERR_USAGE, "%s is larger than 16 MB; this is not a profile", path);
@@ -115,19 +118,35 @@ static char *read_all(FILE *f, const char *path, size_t *n, struct err *e) {
   return buf;
 }
 
+/* A FIFO or a device could keep us for ever: it is refused before anything is read. */
+static FILE *open_file(const char *path, struct err *e) {
+  struct stat st;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return err_set_errno(e, ERR_INPUT, "cannot read %s", path), NULL;
+  if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+    err_set(e, ERR_USAGE, "%s is %s, not a file", path, S_ISDIR(st.st_mode) ? "a directory" : "a device or a pipe");
+    close(fd);
+    return NULL;
+  }
+  FILE *f = fdopen(fd, "rb");
+  if (f) return f;
+  err_set_errno(e, ERR_FIT, "cannot read %s", path);
+  close(fd);
+  return NULL;
+}
+
 char *text_file_read(const char *path, const struct embedded_file *embedded, const char *folder, size_t *n, struct err *e) {
   if (!strncmp(path, "embedded:", 9)) {
     const struct embedded_file *f = find_embedded(embedded, folder, path + 9);
     if (!f) return err_set(e, ERR_INPUT, "%s: the program holds no such file under %s/", path, folder), NULL;
     char *copy = malloc(f->size + 1);
-    if (!copy) return err_set(e, ERR_FAILED, "out of memory"), NULL;
+    if (!copy) return err_set(e, ERR_FIT, "out of memory"), NULL;
     memcpy(copy, f->data, f->size);
     copy[ *n = f->size] = 0;
     return copy;
   }
-  if (is_directory(path)) return err_set(e, ERR_USAGE, "%s is a directory, not a file", path), NULL;
-  FILE *f = fopen(path, "rb");
-  if (!f) return err_set_errno(e, ERR_INPUT, "cannot read %s", path), NULL;
+  FILE *f = open_file(path, e);
+  if (!f) return NULL;
   char *text = read_all(f, path, n, e);
   fclose(f);
   return text;

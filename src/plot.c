@@ -41,11 +41,11 @@ static int compare(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* The top of the axis: the 99th hundredth of all values, so that one spike does not flatten the rest. */
+/* -1: out of memory. The top of the axis: the 99th hundredth of all values, so that one spike does not flatten the rest. */
 static double top_of(const struct metrics *rows, int n, const struct curve *c, int curves) {
   double *v = malloc(sizeof *v * (size_t)(n * curves + 1)), top = 0;
   int have = 0;
-  if (!v) return 1;
+  if (!v) return -1;
   for (int i = 0; i < n; i++) {
     for (int j = 0; j < curves; j++) {
       double x = value_of(&rows[i], &c[j]);
@@ -122,10 +122,11 @@ static bool has_values(const struct metrics *rows, int n, const struct curve *c)
   return false;
 }
 
-static void draw_panel(struct image *im, int top, int bottom, const char *name, const struct metrics *rows, int n, const struct curve *c,
+static bool draw_panel(struct image *im, int top, int bottom, const char *name, const struct metrics *rows, int n, const struct curve *c,
                        int curves) {
   struct panel p = {
       .top = top, .bottom = bottom, .step_min = rows[0].step, .step_max = rows[n - 1].step, .max = top_of(rows, n, c, curves)};
+  if (p.max < 0) return false;
   draw_axes(im, &p, name);
   int x = LEFT + 220;
   for (int i = curves; i-- > 0;) {
@@ -137,17 +138,18 @@ static void draw_panel(struct image *im, int top, int bottom, const char *name, 
     x += 34;
     x += draw_text(im, x, top - 30, SCALE, ink, c[i].name) + 30;
   }
+  return true;
 }
 
 bool plot_curves(const char *path, const char *title, const struct metrics *rows, int n, struct err *e) {
   struct image im;
   if (n < 1) return true;
-  if (!image_new(&im, WIDTH, HEIGHT, 3)) return err_set(e, ERR_FAILED, "out of memory");
+  if (!image_new(&im, WIDTH, HEIGHT, 3)) return err_set(e, ERR_FIT, "out of memory");
   draw_rect(&im, 0, 0, WIDTH, HEIGHT, paper);
   draw_text(&im, 10, 8, SCALE, ink, title);
-  draw_panel(&im, 80, 540, "loss", rows, n, loss_curves, sizeof loss_curves / sizeof *loss_curves);
-  draw_panel(&im, 650, 830, "gradient norm", rows, n, norm_curves, 1);
-  bool ok = image_write_png(path, &im, NULL, 0, e);
+  bool ok = draw_panel(&im, 80, 540, "loss", rows, n, loss_curves, sizeof loss_curves / sizeof *loss_curves) &&
+            draw_panel(&im, 650, 830, "gradient norm", rows, n, norm_curves, 1);
+  ok = ok ? image_write_png(path, &im, NULL, 0, e) : err_set(e, ERR_FIT, "out of memory for the curves");
   image_release(&im);
   return ok;
 }

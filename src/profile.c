@@ -27,7 +27,7 @@ struct load {
 };
 
 static bool no_memory(struct err *e) {
-  return err_set(e, ERR_FAILED, "out of memory");
+  return err_set(e, ERR_FIT, "out of memory");
 }
 
 static bool add_entry(struct load *l, const struct key *k, const char *value, const char *where, struct err *e) {
@@ -87,8 +87,9 @@ static bool take_set(struct load *l, const char *text, struct err *e) {
   const struct key *k = key_find(section, name);
   if (!k) return unknown_key(where, section, name, e);
   if (is_base(k)) return err_set(e, ERR_USAGE, "%s: a base is named in the profile itself", where);
-  for (const unsigned char *p = (const unsigned char *)equals; *p; p += utf8_step(p, strlen((const char *)p))) {
-    if (!utf8_step(p, strlen((const char *)p))) return err_set(e, ERR_USAGE, "--set %s.%s: the value is not valid UTF-8", section, name);
+  const unsigned char *end = (const unsigned char *)equals + strlen(equals);
+  for (const unsigned char *p = (const unsigned char *)equals; *p; p += utf8_step(p, (size_t)(end - p))) {
+    if (!utf8_step(p, (size_t)(end - p))) return err_set(e, ERR_USAGE, "--set %s.%s: the value is not valid UTF-8", section, name);
   }
   if (strchr(equals, '\n') || strstr(equals, " ;")) {
     return err_set(e, ERR_USAGE, "%s: a value cannot hold a new line or \" ;\", which begins a comment in a profile", where);

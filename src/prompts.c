@@ -9,7 +9,7 @@ bool prompts_add(struct prompts *p, const char *text, struct err *e) {
   const char **more = realloc(p->text, (size_t)(p->n + 1) * sizeof *more);
   if (more) p->text = more;
   const char *copy = more ? strings_add(&p->owner, text, strlen(text)) : NULL;
-  if (!copy) return err_set(e, ERR_FAILED, "out of memory");
+  if (!copy) return err_set(e, ERR_FIT, "out of memory");
   p->text[p->n++] = copy;
   return true;
 }
@@ -56,8 +56,10 @@ static bool read_lines(struct prompts *p, const char *path, char *text, size_t n
     size_t len = strcspn(at, "\n");
     bool last = !at[len];
     at[len] = 0;
-    for (const unsigned char *u = (const unsigned char *)at; *u; u += utf8_step(u, strlen((const char *)u))) {
-      if (!utf8_step(u, strlen((const char *)u))) return err_set(e, ERR_USAGE, "%s:%d: the line is not valid UTF-8", path, line);
+    const unsigned char *u = (const unsigned char *)at, *stop = u + len;
+    for (size_t step; u < stop; u += step) {
+      step = utf8_step(u, (size_t)(stop - u));
+      if (!step) return err_set(e, ERR_USAGE, "%s:%d: the line is not valid UTF-8", path, line);
     }
     char *end = at + len;
     while (end > at && strchr(" \t\r", end[-1])) *--end = 0;
@@ -85,7 +87,7 @@ bool prompts_fill(struct prompts *p, const char *token, const char *class_name, 
     if (strstr(p->text[i], "{class}") && !*class_name) return err_set(e, ERR_USAGE, "the prompt \"%s\" needs --class", p->text[i]);
     p->text[i] = strings_replace(&p->owner, p->text[i], "{token}", token);
     if (p->text[i]) p->text[i] = strings_replace(&p->owner, p->text[i], "{class}", class_name);
-    if (!p->text[i]) return err_set(e, ERR_FAILED, "out of memory");
+    if (!p->text[i]) return err_set(e, ERR_FIT, "out of memory");
   }
   return true;
 }

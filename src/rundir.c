@@ -20,7 +20,7 @@ struct run_row {
 };
 
 static bool no_memory(struct err *e) {
-  return err_set(e, ERR_FAILED, "out of memory");
+  return err_set(e, ERR_FIT, "out of memory");
 }
 
 static bool is_done(const char *dir) {
@@ -205,7 +205,7 @@ int sample_texts(const struct sample_event *s, const struct image *im, struct st
   out[n++] = (struct png_text){"guidance", strings_printf(o, "%g", s->guidance)};
   out[n++] = (struct png_text){"training_step", strings_printf(o, "%d", s->step)};
   for (int i = 0; i < n; i++) {
-    if (!out[i].value) out[i].value = "";
+    if (!out[i].value) return -1;
   }
   return n;
 }
@@ -239,7 +239,7 @@ bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e
   struct png_text text[SAMPLE_TEXTS];
   struct strings owner = {0};
   int n = sample_texts(s, s->picture, &owner, text);
-  bool ok = make_dirs(dir, e) && image_write_png(path, s->picture, text, n, e) && remember(r, s, file, e);
+  bool ok = (n >= 0 || no_memory(e)) && make_dirs(dir, e) && image_write_png(path, s->picture, text, n, e) && remember(r, s, file, e);
   strings_release(&owner);
   return ok && rundir_event_sample(r, s, path, e);
 }
@@ -254,13 +254,14 @@ static bool write_sheet(struct rundir *r, int rows, int columns, struct strings 
     file[s->prompt * columns + s->picture] = strings_printf(o, "%s/%s", r->path, s->file);
     label[s->prompt] = s->label;
     seed[s->picture] = strings_printf(o, "seed %llu", (unsigned long long)s->seed);
+    ok = file[s->prompt * columns + s->picture] && seed[s->picture];
   }
   for (int i = 0; ok && i < rows; i++) label[i] = label[i] ? label[i] : "";
   for (int i = 0; ok && i < columns; i++) seed[i] = seed[i] ? seed[i] : "";
   const char *title = strings_printf(o, "%s, step %d", r->profile->name, r->sample_step);
   struct sheet s = {.title = title, .columns = columns, .row_label = label, .column_label = seed};
   text_put(r->last_sheet, sizeof r->last_sheet, "%s/samples/step-%06d.png", r->path, r->sample_step);
-  ok = ok ? sheet_write_files(r->last_sheet, &s, file, rows * columns, e) : no_memory(e);
+  ok = ok && title ? sheet_write_files(r->last_sheet, &s, file, rows * columns, e) : no_memory(e);
   free(file);
   free(label);
   free(seed);

@@ -48,7 +48,7 @@ static bool write_picture(struct sampling *s, const struct sample_event *event, 
   struct strings owner = {0};
   int n = sample_texts(event, event->picture, &owner, text);
   text_put(path, sizeof path, "%s/%02d-%llu.png", s->out, event->prompt_index + 1, (unsigned long long)event->seed);
-  bool ok = image_write_png(path, event->picture, text, n, e);
+  bool ok = (n >= 0 || err_set(e, ERR_FIT, "out of memory")) && image_write_png(path, event->picture, text, n, e);
   if (ok) puts(path);
   if (ok) progress_sample(&s->progress, event, path);
   strings_release(&owner);
@@ -59,7 +59,7 @@ static bool keep_picture(struct sampling *s, const struct sample_event *event, s
   const struct image *p = event->picture;
   struct image *copy = &s->picture[event->prompt_index * s->options->count + event->picture_index];
   image_release(copy);
-  if (!image_new(copy, p->w, p->h, p->channels)) return err_set(e, ERR_FAILED, "out of memory");
+  if (!image_new(copy, p->w, p->h, p->channels)) return err_set(e, ERR_FIT, "out of memory");
   memcpy(copy->px, p->px, (size_t)p->w * (size_t)p->h * (size_t)p->channels);
   return true;
 }
@@ -80,7 +80,7 @@ static bool write_sheet(struct sampling *s, struct err *e) {
   }
   struct sheet sheet = {
       .columns = o->count, .picture = s->picture, .pictures = s->prompts.n * o->count, .row_label = s->prompts.text, .column_label = seed};
-  ok = ok ? sheet_write(o->sheet, &sheet, e) : err_set(e, ERR_FAILED, "out of memory");
+  ok = ok ? sheet_write(o->sheet, &sheet, e) : err_set(e, ERR_FIT, "out of memory");
   if (ok) puts(o->sheet);
   strings_release(&owner);
   free(seed);
@@ -124,7 +124,7 @@ static bool prepare(struct sampling *s, struct sample_job *j, struct err *e) {
   if (s->out && !make_dirs(s->out, e)) return false;
   if (o->dump && !make_dirs(o->dump, e)) return false;
   s->picture = calloc((size_t)s->prompts.n * (size_t)o->count, sizeof *s->picture);
-  return s->picture || err_set(e, ERR_FAILED, "out of memory");
+  return s->picture || err_set(e, ERR_FIT, "out of memory");
 }
 
 static int draw(const char *checkpoint, const struct sample_options *o) {

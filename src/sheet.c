@@ -60,7 +60,7 @@ bool sheet_write(const char *path, const struct sheet *s, struct err *e) {
   struct image im;
   if ((int64_t)l.w * l.h > MAX_PIXELS)
     return err_set(e, ERR_USAGE, "the contact sheet %s would have %dx%d pixels; use fewer pictures", path, l.w, l.h);
-  if (!image_new(&im, l.w, l.h, 3)) return err_set(e, ERR_FAILED, "out of memory");
+  if (!image_new(&im, l.w, l.h, 3)) return err_set(e, ERR_FIT, "out of memory");
   draw_rect(&im, 0, 0, l.w, l.h, paper);
   draw_labels(&im, s, &l);
   for (int i = 0; i < s->pictures; i++) {
@@ -76,7 +76,7 @@ bool sheet_write(const char *path, const struct sheet *s, struct err *e) {
 
 bool sheet_write_files(const char *path, const struct sheet *s, const char *const *files, int n, struct err *e) {
   struct image *picture = calloc((size_t)(n > 0 ? n : 1), sizeof *picture);
-  if (!picture) return err_set(e, ERR_FAILED, "out of memory");
+  if (!picture) return err_set(e, ERR_FIT, "out of memory");
   bool ok = true;
   for (int i = 0; ok && i < n; i++) {
     if (files[i] && *files[i]) ok = image_read(files[i], &picture[i], e);

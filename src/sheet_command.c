@@ -31,7 +31,7 @@ static bool compose(const char *out, const struct sheet_options *o, int columns,
   for (int i = 0; i < files; i++) {
     if (!strcmp(file[i], "-")) file[i] = NULL;
   }
-  bool ok = row && column ? sheet_write_files(out, &s, file, files, e) : err_set(e, ERR_FAILED, "out of memory");
+  bool ok = row && column ? sheet_write_files(out, &s, file, files, e) : err_set(e, ERR_FIT, "out of memory");
   free(row);
   free(column);
   return ok;

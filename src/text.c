@@ -24,13 +24,18 @@ const char *strings_add(struct strings *s, const char *text, size_t n) {
 }
 
 const char *strings_printf(struct strings *s, const char *fmt, ...) {
-  char buf[8192];
   va_list ap;
   va_start(ap, fmt);
-  int n = vsnprintf(buf, sizeof buf, fmt, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
   va_end(ap);
-  if (n < 0 || (size_t)n >= sizeof buf) return NULL;
-  return strings_add(s, buf, (size_t)n);
+  struct string_block *b = n >= 0 ? malloc(sizeof *b + (size_t)n + 1) : NULL;
+  if (!b) return NULL;
+  va_start(ap, fmt);
+  vsnprintf(b->text, (size_t)n + 1, fmt, ap);
+  va_end(ap);
+  b->next = s->first;
+  s->first = b;
+  return b->text;
 }
 
 void strings_release(struct strings *s) {

@@ -33,7 +33,7 @@ bool err_set_errno(struct err *e, enum err_code code, const char *fmt, ...) {
   int number = errno;
   va_list args;
   va_start(args, fmt);
-  bool fresh = set(e, code, fmt, args);
+  bool fresh = set(e, number == ENOMEM ? ERR_FIT : code, fmt, args);
   va_end(args);
   if (fresh) {
     char buf[128];

@@ -17,6 +17,21 @@ static bool only_space(const char *at, const char *end) {
   return true;
 }
 
+/* Whether brackets outside of strings are open deeper than the library goes: its own complaint would be about the syntax. */
+static bool too_deep(const char *text, size_t n) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < n && depth <= CJSON_NESTING_LIMIT; i++) {
+    if (quoted && text[i] == '\\')
+      i++;
+    else if (text[i] == '"')
+      quoted = !quoted;
+    else if (!quoted)
+      depth += (text[i] == '[' || text[i] == '{') - (text[i] == ']' || text[i] == '}');
+  }
+  return depth > CJSON_NESTING_LIMIT;
+}
+
 struct json *json_parse(const void *text, size_t n, const char *name, struct err *e) {
   const char *end = NULL;
   struct json *j = calloc(1, sizeof *j);
@@ -27,7 +42,10 @@ struct json *json_parse(const void *text, size_t n, const char *name, struct err
   j->root = cJSON_ParseWithLengthOpts(text, n, &end, 0);
   if (j->root == NULL || !only_space(end, (const char *)text + n)) {
     size_t at = end != NULL ? (size_t)(end - (const char *)text) : 0;
-    err_set(e, ERR_INPUT, "%s: not valid JSON (near byte %zu)", name, at);
+    if (too_deep(text, n))
+      err_set(e, ERR_INPUT, "%s: JSON nested more than %d deep", name, CJSON_NESTING_LIMIT);
+    else
+      err_set(e, ERR_INPUT, "%s: not valid JSON (near byte %zu)", name, at);
     goto fail;
   }
   return j;

@@ -1,6 +1,7 @@
 #include "formats/source.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -67,22 +68,19 @@ static const char *directly_in(const char *path, const char *directory) {
   return strchr(name, '/') == NULL ? name : NULL;
 }
 
-static const char *list_embedded(const struct source *s, const char *directory, int i) {
-  const char *last = NULL;
-  for (int k = 0; k <= i; k++) { /* the smallest name above the last one */
-    const char *next = NULL;
-    for (const struct embedded_file *f = s->embedded; f->path != NULL; f++) {
-      const char *name = directly_in(f->path, directory);
-      if (name != NULL && (last == NULL || strcmp(name, last) > 0) && (next == NULL || strcmp(name, next) < 0)) next = name;
-    }
-    if (next == NULL) return NULL;
-    last = next;
-  }
-  return last;
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
-  return strcmp((*a)->d_name, (*b)->d_name);
+/* Room for every power of two names is made when it is reached. */
+static bool add_name(struct source_names *names, const char *name) {
+  if ((names->n & (names->n - 1)) == 0) {
+    char **bigger = realloc(names->name, (size_t)(names->n > 0 ? 2 * names->n : 1) * sizeof *bigger);
+    if (bigger == NULL) return false;
+    names->name = bigger;
+  }
+  names->name[names->n] = strdup(name);
+  return names->name[names->n] != NULL && ++names->n > 0;
 }
 
 static bool is_file(const char *directory, const struct dirent *d) {
@@ -94,21 +92,47 @@ static bool is_file(const char *directory, const struct dirent *d) {
   return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-bool source_list(const struct source *s, const char *relative, int i, char *name, size_t n) {
+static bool names_in_directory(const char *directory, struct source_names *out, struct err *e) {
+  DIR *d = opendir(directory);
+  if (d == NULL && (errno == ENOENT || errno == ENOTDIR)) return true;
+  if (d == NULL) return err_set_errno(e, errno == ENOMEM ? ERR_FIT : ERR_INPUT, "%s: cannot read the directory", directory);
+  bool ok = true;
+  const struct dirent *entry;
+  for (errno = 0; ok && (entry = readdir(d)) != NULL; errno = 0)
+    if (is_file(directory, entry)) ok = add_name(out, entry->d_name) || err_set(e, ERR_FIT, "%s: out of memory", directory);
+  if (ok && errno != 0) ok = err_set_errno(e, ERR_INPUT, "%s: cannot read the directory", directory);
+  closedir(d);
+  return ok;
+}
+
+static bool names_embedded(const struct source *s, const char *directory, struct source_names *out, struct err *e) {
+  for (const struct embedded_file *f = s->embedded; f->path != NULL; f++) {
+    const char *name = directly_in(f->path, directory);
+    if (name != NULL && !add_name(out, name)) return err_set(e, ERR_FIT, "%s: out of memory", directory);
+  }
+  return true;
+}
+
+bool source_names(const struct source *s, const char *relative, struct source_names *out, struct err *e) {
   char directory[NAME_SIZE];
+  *out = (struct source_names){0};
   source_name(s, relative, directory, sizeof directory);
-  if (s->embedded != NULL) {
-    const char *found = list_embedded(s, directory, i);
-    return found != NULL && snprintf(name, n, "%s", found) < (int)n;
-  }
-  struct dirent **entry = NULL;
-  int count = scandir(directory, &entry, NULL, by_name), seen = 0;
-  bool found = false;
-  for (int k = 0; k < count; k++) {
-    if (!found && is_file(directory, entry[k]) && seen++ == i) found = snprintf(name, n, "%s", entry[k]->d_name) < (int)n;
-    free(entry[k]);
-  }
-  free(entry);
+  bool ok = s->embedded != NULL ? names_embedded(s, directory, out, e) : names_in_directory(directory, out, e);
+  if (!ok) source_names_release(out);
+  if (out->n > 1) qsort(out->name, (size_t)out->n, sizeof *out->name, by_name);
+  return ok;
+}
+
+void source_names_release(struct source_names *names) {
+  for (int i = 0; i < names->n; i++) free(names->name[i]);
+  free(names->name);
+  *names = (struct source_names){0};
+}
+
+bool source_list(const struct source *s, const char *relative, int i, char *name, size_t n) {
+  struct source_names names;
+  bool found = source_names(s, relative, &names, NULL) && i < names.n && snprintf(name, n, "%s", names.name[i]) < (int)n;
+  source_names_release(&names);
   return found;
 }
 
@@ -146,8 +170,11 @@ bool make_dirs(const char *path, struct err *e) {
     if (path[i] != '/' && path[i] != 0) continue;
     memcpy(part, path, i);
     part[i] = 0;
-    if (mkdir(part, 0777) != 0 && (stat(part, &st) != 0 || !S_ISDIR(st.st_mode)))
-      return err_set_errno(e, ERR_FAILED, "%s: cannot create the directory %s", path, part);
+    if (mkdir(part, 0777) == 0) continue;
+    int number = errno;
+    if (stat(part, &st) == 0 && S_ISDIR(st.st_mode)) continue;
+    errno = number;
+    return err_set_errno(e, ERR_FAILED, "%s: cannot create the directory %s", path, part);
   }
   return true;
 }

@@ -35,6 +35,14 @@ bool source_open(const struct source *s, const char *relative, struct blob *out,
 bool source_has(const struct source *s, const char *relative);
 /* "root/relative" for messages, into buf; returns buf. */
 const char *source_name(const struct source *s, const char *relative, char *buf, size_t n);
+/* The names of the files directly in root/relative, in strcmp order: read once, so that a second look cannot find other ones. A directory that is
+   not there has none. ERR_INPUT where it cannot be read, ERR_FIT without memory; then *out is empty. Owned: source_names_release. */
+struct source_names {
+  char **name; /* [n] */
+  int n;
+};
+bool source_names(const struct source *s, const char *relative, struct source_names *out, struct err *e);
+void source_names_release(struct source_names *names);
 /* i-th entry's name (a file directly in root/relative), in strcmp order; false at the end. */
 bool source_list(const struct source *s, const char *relative, int i, char *name, size_t n);
 

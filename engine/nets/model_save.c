@@ -90,26 +90,32 @@ static bool write_config(const struct save *s, const char *relative, char *(*com
   return ok;
 }
 
-static void component(cJSON *j, const char *key, const char *library, const char *class_name) {
+/* Null where name is NULL. False: out of memory. */
+static bool add_name(cJSON *list, const char *name) {
+  cJSON *item = name ? cJSON_CreateString(name) : cJSON_CreateNull();
+  if (item && cJSON_AddItemToArray(list, item)) return true;
+  cJSON_Delete(item);
+  return false;
+}
+
+static bool component(cJSON *j, const char *key, const char *library, const char *class_name) {
   cJSON *pair = cJSON_AddArrayToObject(j, key);
-  cJSON_AddItemToArray(pair, library ? cJSON_CreateString(library) : cJSON_CreateNull());
-  cJSON_AddItemToArray(pair, class_name ? cJSON_CreateString(class_name) : cJSON_CreateNull());
+  return pair && add_name(pair, library) && add_name(pair, class_name);
+}
+
+static bool fill_index(cJSON *j, const struct model *m) {
+  const char *scheduler = m->schedule.class_name[0] ? m->schedule.class_name : "PNDMScheduler";
+  return cJSON_AddStringToObject(j, "_class_name", "StableDiffusionPipeline") &&
+         cJSON_AddStringToObject(j, "_diffusers_version", "0.18.2") && component(j, "feature_extractor", NULL, NULL) &&
+         cJSON_AddBoolToObject(j, "requires_safety_checker", false) && component(j, "safety_checker", NULL, NULL) &&
+         component(j, "scheduler", "diffusers", scheduler) && component(j, "text_encoder", "transformers", "CLIPTextModel") &&
+         component(j, "tokenizer", "transformers", "CLIPTokenizer") && component(j, "unet", "diffusers", "UNet2DConditionModel") &&
+         component(j, "vae", "diffusers", "AutoencoderKL");
 }
 
 static bool write_index(const struct save *s, struct err *e) {
   cJSON *j = cJSON_CreateObject();
-  if (!j) return err_set(e, ERR_FIT, "out of memory while writing model_index.json");
-  cJSON_AddStringToObject(j, "_class_name", "StableDiffusionPipeline");
-  cJSON_AddStringToObject(j, "_diffusers_version", "0.18.2");
-  component(j, "feature_extractor", NULL, NULL);
-  cJSON_AddBoolToObject(j, "requires_safety_checker", false);
-  component(j, "safety_checker", NULL, NULL);
-  component(j, "scheduler", "diffusers", s->m->schedule.class_name[0] ? s->m->schedule.class_name : "PNDMScheduler");
-  component(j, "text_encoder", "transformers", "CLIPTextModel");
-  component(j, "tokenizer", "transformers", "CLIPTokenizer");
-  component(j, "unet", "diffusers", "UNet2DConditionModel");
-  component(j, "vae", "diffusers", "AutoencoderKL");
-  char *text = cJSON_Print(j);
+  char *text = j && fill_index(j, s->m) ? cJSON_Print(j) : NULL;
   bool ok = write_text(s, "model_index.json", text, e);
   cJSON_free(text);
   cJSON_Delete(j);
@@ -145,12 +151,15 @@ static bool copy_file(const struct save *s, const char *relative, struct err *e)
 }
 
 static bool copy_folder(const struct save *s, const char *folder, struct err *e) {
-  char name[256], relative[600];
-  for (int i = 0; source_list(&s->m->source, folder, i, name, sizeof name); i++) {
-    snprintf(relative, sizeof relative, "%s/%s", folder, name);
-    if (!copy_file(s, relative, e)) return false;
+  char relative[600];
+  struct source_names names;
+  bool ok = source_names(&s->m->source, folder, &names, e);
+  for (int i = 0; ok && i < names.n; i++) {
+    snprintf(relative, sizeof relative, "%s/%s", folder, names.name[i]);
+    ok = copy_file(s, relative, e);
   }
-  return true;
+  source_names_release(&names);
+  return ok;
 }
 
 static bool write_all(const struct save *s, const float *unet, const float *text, struct err *e) {

@@ -1,4 +1,5 @@
 /* Reading a network's parameters from safetensors by name, whatever dialect of names the file speaks. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,13 @@ static const char *file_of(const struct st_set *files) {
   return st_path(st_set_file(files, 0));
 }
 
+static bool is_float(const struct st_tensor *t) {
+  static const char *const type[] = {"F32", "F16", "BF16", "F64"};
+  for (size_t i = 0; i < sizeof type / sizeof *type; i++)
+    if (strcmp(t->dtype_text, type[i]) == 0) return true;
+  return false;
+}
+
 static bool check(const struct param *p, const struct st_set *files, const struct st_tensor *t, const char *network, struct err *e) {
   char want[128], have[128];
   if (!t)
@@ -57,11 +65,21 @@ static bool check(const struct param *p, const struct st_set *files, const struc
   if (!same_shape(p, t))
     return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the shape %s, the config.json of the %s wants %s", file_of(files), t->name,
                    have, network, want);
-  float probe;
-  if (t->bytes > 0 && !st_floats(t, 0, 1, &probe))
+  if (!is_float(t))
     return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the dtype %s; F32, F16 and BF16 can be read", file_of(files), t->name,
                    t->dtype_text);
   return true;
+}
+
+/* One weight that is no number makes every picture and loss of the network none: said here, where the tensor still has a name. */
+static bool check_finite(const float *x, int64_t first, int64_t n, const struct st_set *files, const struct st_tensor *t, struct err *e) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += x[i] * 0; /* 0, or NaN for infinity and NaN */
+  if (sum == 0) return true;
+  int64_t i = 0;
+  while (isfinite(x[i])) i++;
+  return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" holds %s at element %lld: the file is damaged, or its training had diverged",
+                 file_of(files), t->name, isnan(x[i]) ? "NaN" : "infinity", (long long)(first + i));
 }
 
 bool model_check_params(const struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
@@ -81,6 +99,7 @@ bool model_load_params(struct backend *b, struct param_set *p, const struct st_s
     for (int64_t at = 0; ok && at < q->count; at += CHUNK) {
       int64_t n = q->count - at < CHUNK ? q->count - at : CHUNK;
       ok = st_floats(t, at, n, buffer) || err_set(e, ERR_INPUT, "%s: the tensor \"%s\" cannot be read", file_of(files), t->name);
+      ok = ok && check_finite(buffer, at, n, files, t, e);
       if (ok) b->op->upload(b, q->w + at, buffer, (size_t)n * sizeof *buffer);
     }
     q->version++;

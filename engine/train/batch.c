@@ -4,7 +4,7 @@
 #include <string.h>
 
 static bool tokens(const struct batch *b, const char *prompt, int32_t *ids, struct err *e) {
-  return tokenizer_prompt(b->m->tokenizer, prompt, ids, 77, NULL) >= 0 || err_set(e, ERR_FAILED, "out of memory while reading a prompt");
+  return tokenizer_prompt(b->m->tokenizer, prompt, ids, 77, NULL) >= 0 || err_set(e, ERR_FIT, "out of memory while reading a prompt");
 }
 
 static bool slot_init(struct batch *b, int i, enum slot_kind kind, int example, struct err *e) {
@@ -17,7 +17,7 @@ static bool slot_init(struct batch *b, int i, enum slot_kind kind, int example, 
   d->mask = calloc((size_t)b->size.w * (size_t)b->size.h, sizeof *d->mask);
   d->qstar = calloc(q + 1, sizeof *d->qstar);
   if (!d->pixels || !d->posterior || !d->latents || !d->noise || !d->mask || !d->qstar)
-    return err_set(e, ERR_FAILED, "out of memory for the pictures of a step");
+    return err_set(e, ERR_FIT, "out of memory for the pictures of a step");
   b->slot[i] = (struct slot){.kind = kind,
                              .example = example,
                              .latents = d->latents,
@@ -35,7 +35,7 @@ bool batch_init(struct batch *b, struct err *e) {
   b->slot = calloc((size_t)b->slots + 1, sizeof *b->slot);
   b->data = calloc((size_t)b->slots + 1, sizeof *b->data);
   b->moments = calloc((size_t)b->size.count * 2, sizeof *b->moments);
-  bool ok = (b->slot && b->data && b->moments) || err_set(e, ERR_FAILED, "out of memory for the pictures of a step");
+  bool ok = (b->slot && b->data && b->moments) || err_set(e, ERR_FIT, "out of memory for the pictures of a step");
   ok = ok && tokens(b, b->want.instance_prompt, b->instance_ids, e) && tokens(b, b->want.class_prompt, b->class_ids, e);
   for (int k = 0; k < SLOT_KINDS; k++)
     for (int i = 0; ok && on[k] && i < b->draw->batch; i++) ok = slot_init(b, at++, (enum slot_kind)k, i, e);
@@ -105,7 +105,7 @@ static bool fill_instance(struct batch *b, struct ctx *c, const struct crop *k, 
   struct photograph *p = b->d->photograph + x->photograph;
   struct slot_data *d = b->data + i;
   int left, top, cx, cy;
-  if (!choose_crop(b, k, p, d, x->flip, &left, &top)) return err_set(c->err, ERR_FAILED, "out of memory for the mask of %s", p->name);
+  if (!choose_crop(b, k, p, d, x->flip, &left, &top)) return err_set(c->err, ERR_FIT, "out of memory for the mask of %s", p->name);
   b->slot[i].mask = b->want.mask_dm ? d->mask : NULL;
   photograph_center(b->d, p, &cx, &cy);
   if (left == cx && top == cy) return center_latents(b, c, d, p, x->flip, x->posterior + SLOT_INSTANCE);

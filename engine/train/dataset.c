@@ -144,6 +144,13 @@ static void hash_center(const struct dataset *d, struct photograph *p) {
   sha256_end(&s, p->hash);
 }
 
+/* Of a photograph: pictures of a few pixels are thumbnails or place-holders that lie among the others by mistake. */
+static int least_side(const struct dataset *d) {
+  int least = 16;
+  least = d->width < least ? d->width : least;
+  return d->height < least ? d->height : least;
+}
+
 static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, enum mask_want mask, struct err *e) {
   char path[4600];
   struct blob b;
@@ -153,7 +160,10 @@ static bool read_photograph(const struct reading *r, struct dataset *d, struct p
   bool ok = image_decode(&b, path, &p->rgb, e);
   blob_close(&b);
   if (!ok) return false;
-  int was_w = p->rgb.w, was_h = p->rgb.h;
+  int was_w = p->rgb.w, was_h = p->rgb.h, least = least_side(d);
+  if (was_w < least || was_h < least)
+    return err_set(e, ERR_INPUT, "%s: a picture of %dx%d shows no subject; photographs need at least %d pixels on each side", path, was_w,
+                   was_h, least);
   cover_size(was_w, was_h, (int)lround(d->width * (1 + d->margin)), (int)lround(d->height * (1 + d->margin)), &w, &h);
   if ((int64_t)w * h > (int64_t)1 << 28)
     return err_set(e, ERR_INPUT, "%s: a picture of %dx%d is too narrow to be cropped to %dx%d", path, was_w, was_h, d->width, d->height);
@@ -163,18 +173,33 @@ static bool read_photograph(const struct reading *r, struct dataset *d, struct p
 }
 
 /* Counts first (photograph NULL), then fills in the names: those in training first, held-out ones after them. */
-static void list_names(const struct reading *r, struct dataset *d) {
-  char name[sizeof d->photograph->name];
+static void sort_names(const struct reading *r, const struct source_names *names, struct dataset *d) {
   int in = 0, out = 0;
-  for (int i = 0; source_list(&r->photographs, "", i, name, sizeof name); i++) {
+  for (int i = 0; i < names->n; i++) {
+    const char *name = names->name[i];
     if (!is_photograph(name)) continue;
     bool held = in_list(r->want->hold_out ? r->want->hold_out : "", name);
-    if (d->photograph) snprintf(d->photograph[held ? d->photographs + out : in].name, sizeof name, "%s", name);
+    struct photograph *p = d->photograph ? d->photograph + (held ? d->photographs + out : in) : NULL;
+    if (p) snprintf(p->name, sizeof p->name, "%s", name);
     out += held;
     in += !held;
   }
   d->photographs = in;
   d->held_out = out;
+}
+
+static bool list_photographs(const struct reading *r, struct dataset *d, struct err *e) {
+  struct source_names names;
+  if (!source_names(&r->photographs, "", &names, e)) return false;
+  sort_names(r, &names, d);
+  bool ok = d->photographs > 0;
+  if (!ok)
+    err_set(e, ERR_INPUT, "%s: no photographs here%s (png, jpg, jpeg or webp)", r->want->images, d->held_out ? " but those held out" : "");
+  if (ok) d->photograph = calloc((size_t)(d->photographs + d->held_out), sizeof *d->photograph);
+  if (ok && !d->photograph) ok = err_set(e, ERR_FIT, "out of memory for %d photographs", d->photographs);
+  if (ok) sort_names(r, &names, d);
+  source_names_release(&names);
+  return ok;
 }
 
 /* Every name in hold_out must be a photograph: a typing error would put it into training. */
@@ -199,12 +224,7 @@ bool dataset_open(struct dataset *d, const struct embedded_file *embedded, const
   open_source(&r.photographs, embedded, w->images);
   open_source(&r.masks, embedded, own ? w->mask_dir : w->images);
   r.mask_prefix = own ? "" : "masks/";
-  list_names(&r, d);
-  if (d->photographs == 0)
-    return err_set(e, ERR_INPUT, "%s: no photographs here%s (png, jpg, jpeg or webp)", w->images, d->held_out ? " but those held out" : "");
-  d->photograph = calloc((size_t)(d->photographs + d->held_out), sizeof *d->photograph);
-  if (!d->photograph) return err_set(e, ERR_FAILED, "out of memory for %d photographs", d->photographs);
-  list_names(&r, d);
+  if (!list_photographs(&r, d, e)) return false;
   bool ok = check_held_out(d, w, e);
   for (int i = 0; ok && i < d->photographs + d->held_out; i++)
     ok = read_photograph(&r, d, d->photograph + i, !w->masks ? MASK_NONE : i < d->photographs ? MASK_NEEDED : MASK_IF_THERE, e);

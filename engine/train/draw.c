@@ -16,7 +16,7 @@ bool draw_init(struct draw *d, struct err *e) {
   d->order[CLASS_IMAGES] = calloc((size_t)d->class_images + 1, sizeof(int));
   if (d->order[PHOTOGRAPHS] && d->order[CLASS_IMAGES]) return true;
   draw_release(d);
-  return err_set(e, ERR_FAILED, "out of memory while preparing the order of the photographs");
+  return err_set(e, ERR_FIT, "out of memory while preparing the order of the photographs");
 }
 
 void draw_release(struct draw *d) {
@@ -75,7 +75,7 @@ struct draw_pair *draw_pairs(struct draw *d, int steps, int *n, struct err *e) {
   size_t all = (size_t)steps * (size_t)d->accumulation * (size_t)d->batch, k = 0;
   struct draw_pair *p = calloc(all + 1, sizeof *p);
   if (!p) {
-    err_set(e, ERR_FAILED, "out of memory while listing the timesteps of %d steps", steps);
+    err_set(e, ERR_FIT, "out of memory while listing the timesteps of %d steps", steps);
     return NULL;
   }
   for (int s = 0; s < steps; s++)

@@ -19,7 +19,7 @@ static void *add(struct dump *d, enum dtype type, int rank, const int64_t *dim, 
     int cap = d->cap ? 2 * d->cap : 256;
     struct dump_entry *p = realloc(d->entry, (size_t)cap * sizeof *p);
     if (!p) {
-      err_set(e, ERR_FAILED, "out of memory for the dump");
+      err_set(e, ERR_FIT, "out of memory for the dump");
       return NULL;
     }
     d->entry = p;
@@ -37,7 +37,7 @@ static void *add(struct dump *d, enum dtype type, int rank, const int64_t *dim, 
   if (x->data)
     d->n++;
   else
-    err_set(e, ERR_FAILED, "out of memory for the dump");
+    err_set(e, ERR_FIT, "out of memory for the dump");
   return x->data;
 }
 
@@ -161,7 +161,7 @@ bool dump_write(struct dump *d, int step, struct err *e) {
   }
   snprintf(path, sizeof path, "%s/step-%06d.safetensors", d->dir, step);
   bool ok =
-      t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FAILED, "out of memory for the dump");
+      t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FIT, "out of memory for the dump");
   free(t);
   forget(d);
   return ok;

@@ -31,7 +31,7 @@ const float *center_moments(struct ctx *c, struct model *m, const struct dataset
   float *moments = calloc((size_t)s.count * 2, sizeof *moments);
   if (!moments) {
     c->failed = true;
-    err_set(c->err, ERR_FAILED, "out of memory while encoding %s", p->name);
+    err_set(c->err, ERR_FIT, "out of memory while encoding %s", p->name);
     return NULL;
   }
   int x, y;

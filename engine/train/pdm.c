@@ -47,7 +47,7 @@ static bool groups_init(struct groups *g, const struct pdm_job *j, struct err *e
   g->n = (n + g->size - 1) / g->size;
   g->order = calloc((size_t)n, sizeof *g->order);
   g->t = calloc((size_t)g->n, sizeof *g->t);
-  bool ok = (g->order && g->t) || err_set(e, ERR_FAILED, "out of memory for %d photographs", n);
+  bool ok = (g->order && g->t) || err_set(e, ERR_FIT, "out of memory for %d photographs", n);
   for (int i = 0; ok && i < n; i++) g->order[i] = i;
   if (ok) qsort_r(g->order, (size_t)n, sizeof *g->order, by_hash, j->d);
   for (int i = 0; ok && i < g->n; i++) {
@@ -292,10 +292,10 @@ static bool make_masks(struct pdm_targets *t, const struct pdm_job *j, int gw, i
     t->rows[i] = t->tokens;
     if (!j->masked) continue;
     t->mask[i] = calloc((size_t)t->tokens, sizeof **t->mask);
-    if (!t->mask[i]) return err_set(e, ERR_FAILED, "out of memory for the mask of %s", p->name);
+    if (!t->mask[i]) return err_set(e, ERR_FIT, "out of memory for the mask of %s", p->name);
     photograph_center(j->d, p, &x, &y);
     t->rows[i] = photograph_mask(j->d, p, x, y, false, gw, gh, t->mask[i]);
-    if (t->rows[i] < 0) return err_set(e, ERR_FAILED, "out of memory for the mask of %s", p->name);
+    if (t->rows[i] < 0) return err_set(e, ERR_FIT, "out of memory for the mask of %s", p->name);
     if (t->rows[i] == 0) tell(j->sink, LOG_WARN, "%s: the mask is empty in the centre crop, its PDM loss will be 0", p->name);
   }
   return true;
@@ -317,7 +317,7 @@ static struct pdm_targets *targets_new(const struct pdm_job *j, struct err *e) {
     t->rows = calloc((size_t)t->photographs, sizeof *t->rows);
     t->file = calloc((size_t)t->files + 1, sizeof *t->file);
   }
-  bool ok = (t && t->pair && t->mask && t->rows && t->file) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");
+  bool ok = (t && t->pair && t->mask && t->rows && t->file) || err_set(e, ERR_FIT, "out of memory for the PDM targets");
   if (ok && j->pairs > 0) memcpy(t->pair, j->pair, (size_t)j->pairs * sizeof *t->pair);
   if (ok && make_masks(t, j, gw, gh, e)) return t;
   pdm_close(t);
@@ -365,7 +365,7 @@ static bool make_rows(struct q_run *r, int kept, struct err *e) {
   r->q = calloc(whole * (size_t)r->batch, sizeof *r->q);
   r->rows = calloc(whole * PAIRS_A_FILE, sizeof *r->rows);
   r->done = r->total - r->t->pairs + (int64_t)kept * PAIRS_A_FILE;
-  bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FAILED, "out of memory for the PDM targets");
+  bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FIT, "out of memory for the PDM targets");
   ok = ok && make_dirs(dir, e) && workspace_run(&r->j->m->work, r->j->m->b, r->j->act, compute_rows, r, NULL, e);
   free(r->latents);
   free(r->q);

@@ -222,6 +222,10 @@ bool engine_sample(const struct sample_job *j, const struct embedded_file *embed
     s.m = open_model(b, j, embedded, e);
     ok = s.m != NULL;
   }
+  if (ok) {
+    tell_cut_prompts(sink, s.m->tokenizer, j->prompts, j->n_prompts);
+    tell_cut_prompts(sink, s.m->tokenizer, &j->negative, 1);
+  }
   ok = ok && (j->latents_in[0] == '\0' || npy_read(j->latents_in, &s.given, e)) && choose_size(&s, e) && make_noise(&s, e) &&
        samples_make(s.m, s.act, &s.plan, s.noise, s.latents, sink, e) && (j->dump_dir[0] == '\0' || dump_all(&s, e));
   free(s.latents);

@@ -72,6 +72,13 @@ static bool check_sizes(const struct trainer *t, struct err *e) {
   return true;
 }
 
+static void warn_of_cut_prompts(const struct trainer *t) {
+  const struct settings *s = t->s;
+  const char *const own[] = {s->prompts.instance, s->prompts.class_prompt, s->prompts.negative ? s->prompts.negative : ""};
+  tell_cut_prompts(t->sink, t->m->tokenizer, own, s->prompts.tests > 0 ? 3 : 2);
+  tell_cut_prompts(t->sink, t->m->tokenizer, s->prompts.test, s->prompts.tests);
+}
+
 static bool open_data(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   bool masks = (s->losses.instance && s->losses.mask_dm) || (s->losses.pdm && s->losses.mask_pdm);
@@ -105,6 +112,7 @@ static bool open_data(struct trainer *t, struct err *e) {
                                .cycles = s->train.lr_cycles,
                                .power = s->train.lr_power,
                                .end = 1e-7};
+  warn_of_cut_prompts(t);
   return draw_init(&t->draw, e);
 }
 

@@ -308,7 +308,7 @@ bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, st
   r.chunk = calloc((size_t)r.count * CHUNK, sizeof *r.chunk);
   r.pixels = calloc((size_t)t->j->d->width * (size_t)t->j->d->height * 3, sizeof *r.pixels);
   r.scratch = calloc((size_t)r.size.count * 2, sizeof *r.scratch);
-  bool ok = (r.x && r.chunk && r.pixels && r.scratch) || err_set(e, ERR_FAILED, "out of memory for the latents of %d photographs", t->n);
+  bool ok = (r.x && r.chunk && r.pixels && r.scratch) || err_set(e, ERR_FIT, "out of memory for the latents of %d photographs", t->n);
   ok = ok && make_dirs(t->dir, e) && find_start(&r, e) && workspace_run(&t->j->m->work, t->j->m->b, t->j->act, compute, &r, NULL, e);
   if (ok) {
     char path[4200];

@@ -79,6 +79,158 @@ refused "run directory cannot be made" 3 "/dev/null/run" "$program" --batch embe
 refused "run directory is a file" 3 "p.ini" "$program" --batch embedded:demo --run-dir p.ini
 check "a run that was refused at its start may be started again" sh -c '"$0" --batch embedded:demo --run-dir run --set subject.hold_out=9.jpg 2>&1 >/dev/null | grep -q "no photograph 9.jpg"' "$program"
 
+# --- the whole list of bad input, one line each: status, sentence, and nothing left but the log and the profile of the refused run
+tests=$top/tests/data
+fault=${TEST_BUILDDIR:-$PWD}/tests/fault/fault.so
+spoil=${TEST_BUILDDIR:-$PWD}/tests/cli/spoil
+photographs() { # two small ones with masks
+  rm -rf photos
+  mkdir -p photos/masks
+  for i in 1 2; do "$spoil" png 24 20 $((60 * i)) photos/$i.png && "$spoil" png 24 20 255 photos/masks/$i.png; done
+}
+photographs
+cat >small.ini <<END
+[model]
+path = $tests/sd1
+[subject]
+class = dog
+images = photos
+[train]
+steps = 1
+resolution = 16
+rank = 1
+[losses]
+pdm = false
+[samples]
+steps = 1
+count = 1
+[engine]
+device = ref
+threads = 1
+END
+begin() {
+  rm -rf run
+  $preload "$program" --batch "$@" --run-dir run >out 2>err
+}
+preload=
+left() { # what a refused run must not leave
+  find run \( -name '*.tmp*' -o -name '*.new' -o -name '*.png' -o -name '*.csv' -o -name '*.safetensors' -o -name 'step-*' -o -name summary.json \) \
+    ! -path 'run/summary.json' 2>/dev/null
+}
+# bad NAME CODE PIECE PROFILE OPTION...: begin() is refused, and leaves nothing
+bad() {
+  name=$1 code=$2 piece=$3
+  shift 3
+  begin "$@"
+  got=$?
+  if [ $got -eq "$code" ] && [ "$(grep -c '^pdmbooth-tui: error: ' err)" -eq 1 ] && grep '^pdmbooth-tui: error: ' err | grep -qF -e "$piece" && [ -z "$(left)" ]; then
+    result 0 "bad input: $name"
+  else
+    echo "# status $got instead of $code, or the message lacks: $piece, or left behind: $(left)"
+    sed 's/^/# /' err
+    result 1 "bad input: $name"
+  fi
+}
+# good NAME PIECE PROFILE OPTION...: begin() does its work and says PIECE
+good() {
+  name=$1 piece=$2
+  shift 2
+  if begin "$@" && grep -qF -e "$piece" err; then result 0 "input: $name"; else sed 's/^/# /' err; result 1 "input: $name"; fi
+}
+unet=unet/diffusion_pytorch_model.safetensors
+damaged() { # damaged CHANGE: a model whose UNet has it
+  rm -rf base
+  cp -r "$tests/sd1" base
+  chmod -R u+w base
+  "$spoil" safetensors "$tests/sd1/$unet" base/$unet "$1" conv_out.weight
+}
+good "the small run that each of the following spoils" "final model of step 1" small.ini
+bad "no photographs" 3 "/empty: no photographs here (png, jpg, jpeg or webp)" small.ini --set subject.images=empty
+echo "not a picture" >photos/3.jpg
+bad "a text file named .jpg" 3 "photos/3.jpg: not a PNG, JPEG or WebP picture" small.ini
+rm photos/3.jpg
+head -c 60 photos/2.png >2.png && mv 2.png photos/2.png
+bad "a truncated PNG" 3 "photos/2.png: cannot decode the PNG: truncated" small.ini
+"$spoil" png 1 1 9 photos/2.png
+bad "a picture of one pixel" 3 "photos/2.png: a picture of 1x1 shows no subject" small.ini
+"$spoil" bomb photos/2.png
+bad "a PNG that says it has 2^31 x 2^31 pixels" 3 "photos/2.png: " small.ini
+: >photos/2.png
+bad "an empty picture" 3 "photos/2.png: the file is empty" small.ini
+rm photos/2.png
+"$spoil" png 8000 5000 9 photos/2.png
+good "40 megapixels" "final model" small.ini --set losses.mask_dm=false
+photographs
+mkfifo photos/5.png photos/masks/5.png
+ln -s /dev/zero photos/6.jpg
+good "a pipe and a device among the photographs are passed over" "final model" small.ini
+photographs
+ln -s loop loop
+bad "photographs: a link to itself" 3 "/loop: there is no such directory" small.ini --set subject.images=loop
+"$spoil" png 20 24 255 photos/masks/1.png
+bad "a mask of another aspect" 3 "a mask of 20x24 has another aspect than its photograph 1.png of 24x20" small.ini
+rm photos/masks/1.png && mkfifo photos/masks/1.png
+bad "a pipe for a mask" 3 "the mask of photograph 1.png is missing" small.ini
+photographs
+
+damaged nan && rm -r base/unet
+bad "a model without unet" 3 "base/unet/config.json: cannot open: No such file" small.ini --set model.path=base
+damaged missing
+bad "a tensor missing" 3 "base/$unet: the tensor \"conv_out.weight\" is missing" small.ini --set model.path=base
+damaged shape
+bad "a tensor of the wrong shape" 3 "base/$unet: the tensor \"conv_out.weight\" has the shape [1, 4, " small.ini --set model.path=base
+damaged dtype
+bad "a tensor of the wrong dtype" 3 "base/$unet: the tensor \"conv_out.weight\" has the dtype I16; F32, F16 and BF16 can be read" small.ini --set model.path=base
+damaged overlap
+bad "overlapping offsets" 3 "base/$unet: tensor conv_out.weight overlaps another one" small.ini --set model.path=base
+damaged beyond
+bad "offsets past the end" 3 "base/$unet: tensor conv_out.weight ends beyond the end of the file" small.ini --set model.path=base
+damaged nan
+bad "a NaN inside the weights" 3 "base/$unet: the tensor \"conv_out.weight\" holds NaN at element " small.ini --set model.path=base
+printf '\000\000\000\000\000\000\000\020{}' >base/$unet
+bad "a header length of 2^60" 3 "base/$unet: not a safetensors file, or truncated: its header length is 1152921504606846976" small.ini --set model.path=base
+printf '\002\000\000\000\000\000\000\000{}' >base/$unet
+bad "only a header" 3 "base/$unet: the tensor \"conv_in.weight\" is missing" small.ini --set model.path=base
+: >base/$unet
+bad "an empty model file" 3 "base/$unet: the file is empty" small.ini --set model.path=base
+rm base/$unet && mkfifo base/$unet
+bad "a pipe for a model file" 3 "base/$unet" small.ini --set model.path=base
+damaged nan && head -c 100000 /dev/zero | tr '\0' '[' >base/unet/config.json
+bad "JSON nested 100,000 deep" 3 "base/unet/config.json: JSON nested more than" small.ini --set model.path=base
+
+good "a prompt of 500 words is cut, and what is cut is named" "tokens longer than the 77 that the text encoder reads; cut off: \"" small.ini \
+  --set "prompts.test=$(seq -s ' ' 500)"
+bad "not UTF-8" 2 "the value is not valid UTF-8" small.ini --set "prompts.test=$(printf 'a\377b')"
+printf '[prompts]\ntest = a\000b\n' >p.ini
+bad "NUL bytes" 2 "p.ini:2: there is a NUL byte" p.ini
+{ printf '[prompts]\ntest = '; head -c 10000000 /dev/zero | tr '\0' x; echo; } >p.ini
+bad "a line of 10 MB" 2 "p.ini:2: the line is longer than" p.ini
+bad "a directory as profile" 2 "photos is a directory, not a file" photos
+mkfifo pipe.ini
+bad "a pipe as profile" 2 "pipe.ini is a device or a pipe, not a file" pipe.ini
+bad "a device as profile" 2 "/dev/zero is a device or a pipe, not a file" /dev/zero
+bad "a link to itself as profile" 3 "cannot read loop: Too many levels" loop
+bad "rank 0" 2 "[train] rank = 0 is not allowed: it must be a whole number from 1" small.ini --set train.rank=0
+bad "resolution 100, which is no multiple of 8" 2 "resolution 100x100: width and height must be multiples of 8" small.ini --set train.resolution=100
+bad "steps -1" 2 "[train] steps = -1 is not allowed: it must be a whole number from 1" small.ini --set train.steps=-1
+if [ "$(id -u)" -eq 0 ]; then
+  n=$((n + 1)) && echo "ok $n # SKIP bad input: a photograph that may not be read (root may read all)"
+else
+  chmod a-r photos/1.png
+  bad "a photograph that may not be read" 3 "photos/1.png: cannot open: Permission denied" small.ini
+  chmod u+r photos/1.png
+fi
+# permissions do not bind root: the library makes every call fail as a read-only directory and a full disk do
+preload="env LD_PRELOAD=$fault FAULT_KIND=file FAULT_AT=1 FAULT_STAYS=1 FAULT_ERRNO=13"
+bad "a read-only run directory" 3 "the run directory cannot be made: " small.ini
+mkdir -p run
+preload="env LD_PRELOAD=$fault FAULT_KIND=file FAULT_AT=12 FAULT_STAYS=1 FAULT_ERRNO=28"
+bad "a full disk" 1 "No space left on device" small.ini
+preload=
+"$program" --batch small.ini --run-dir lora --set train.target=to_q >/dev/null 2>&1
+refused "bad input: a LoRA for another architecture" 3 "made for another model" \
+  "$program" sample lora/checkpoints/final --base embedded --prompt x --steps 1 --out pictures
+
 # --- sample
 refused "sample: no such model" 3 "none: there is no such directory" "$program" sample none --prompt x
 refused "sample: LoRA without base" 2 "needs --base" "$program" sample p.ini --prompt x
