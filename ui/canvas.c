@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ui/picture.h"
+
 static const struct cell blank = {.text = " ", .width = 1, .style = STYLE_TEXT};
 
 bool canvas_resize(struct canvas *c, int w, int h) {
@@ -23,6 +25,7 @@ bool canvas_resize(struct canvas *c, int w, int h) {
 }
 
 void canvas_release(struct canvas *c) {
+  for (int i = 0; i < c->n_pictures; i++) picture_unref(c->pictures[i].picture);
   free(c->cells);
   free(c->pictures);
   *c = (struct canvas){0};
@@ -31,6 +34,7 @@ void canvas_release(struct canvas *c) {
 void canvas_clear(struct canvas *c) {
   for (int i = 0; i < c->w * c->h; i++) c->cells[i] = blank;
   c->clip = canvas_rect(c);
+  for (int i = 0; i < c->n_pictures; i++) picture_unref(c->pictures[i].picture);
   c->n_pictures = 0;
 }
 
@@ -190,7 +194,7 @@ void canvas_mark(struct canvas *c, struct rect r, unsigned marks) {
   }
 }
 
-void canvas_picture(struct canvas *c, struct rect r, uint64_t id, uint32_t version) {
+void canvas_picture(struct canvas *c, struct rect r, struct picture *picture, bool smooth) {
   struct rect seen = rect_meet(r, c->clip);
   if (rect_empty(r) || seen.w != r.w || seen.h != r.h) return;
   if (c->n_pictures == c->room_pictures) {
@@ -200,13 +204,17 @@ void canvas_picture(struct canvas *c, struct rect r, uint64_t id, uint32_t versi
     c->pictures = grown;
     c->room_pictures = room;
   }
-  c->pictures[c->n_pictures++] = (struct placed_picture){r, id, version};
+  c->pictures[c->n_pictures++] = (struct placed_picture){r, picture_ref(picture), smooth};
 }
 
 void canvas_hide_pictures(struct canvas *c, struct rect r) {
   int kept = 0;
   for (int i = 0; i < c->n_pictures; i++) {
-    if (rect_empty(rect_meet(c->pictures[i].cells, r))) c->pictures[kept++] = c->pictures[i];
+    if (rect_empty(rect_meet(c->pictures[i].cells, r))) {
+      c->pictures[kept++] = c->pictures[i];
+    } else {
+      picture_unref(c->pictures[i].picture);
+    }
   }
   c->n_pictures = kept;
 }

@@ -60,11 +60,11 @@ struct cell {
   uint32_t fg, bg;           /* 0xRRGGBB, with STYLE_COLOURS alone */
 };
 
-/* A picture that stands over the cells of a rectangle; their mosaic is drawn beneath. */
+/* A picture that stands over the cells of a rectangle; its mosaic is drawn beneath. */
 struct placed_picture {
   struct rect cells;
-  uint64_t id;      /* of ui/picture.h */
-  uint32_t version; /* another one for other pixels */
+  struct picture *picture; /* of ui/picture.h, referenced */
+  bool smooth;             /* when it is shown larger than it is */
 };
 
 struct canvas {
@@ -149,8 +149,9 @@ const char *canvas_sign(const struct canvas *c, enum sign sign);
 
 /* --- pictures ------------------------------------------------------------------------------------------------------------ */
 
-/* Notes that a picture covers the cells r; only whole pictures within the clip are noted, others stay mosaics. */
-void canvas_picture(struct canvas *c, struct rect r, uint64_t id, uint32_t version);
+/* Notes that a picture covers the cells r; only whole pictures within the clip are noted, others stay mosaics (ui/mosaic.h). */
+struct picture;
+void canvas_picture(struct canvas *c, struct rect r, struct picture *picture, bool smooth);
 /* Whatever is drawn over a picture (a menu, a dialog) hides it: drops the pictures that touch r, their mosaic remains. */
 void canvas_hide_pictures(struct canvas *c, struct rect r);
 

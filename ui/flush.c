@@ -11,19 +11,6 @@ enum colour_depth flush_depth(void) {
   return COLORS > 256 ? DEPTH_TRUE : COLORS >= 256 ? DEPTH_256 : COLORS >= 16 ? DEPTH_16 : COLORS >= 8 ? DEPTH_8 : DEPTH_MONO;
 }
 
-static struct look look_of(const struct cell *cell, const struct theme *theme) {
-  struct look look = {COLOUR_DEFAULT, COLOUR_DEFAULT, 0};
-  if (cell->style != STYLE_COLOURS) {
-    look = theme->looks[cell->style];
-  } else if (theme->depth != DEPTH_MONO) {
-    look.fg = colour_nearest(theme->depth, cell->fg);
-    look.bg = colour_nearest(theme->depth, cell->bg);
-  }
-  look.marks ^= cell->marks & MARK_REVERSE; /* marked reverse on a reversed style is plain again, so that it shows */
-  look.marks |= cell->marks & ~(unsigned)MARK_REVERSE;
-  return look;
-}
-
 /* With direct colours ncurses keeps the values below 8 for the palette. */
 static int direct(int32_t colour, enum colour_depth depth) {
   return depth == DEPTH_TRUE && colour >= 0 && colour < 8 ? 8 : colour;
@@ -35,7 +22,7 @@ static attr_t attributes(unsigned marks) {
 }
 
 static void put(int x, int y, const struct cell *cell, const struct theme *theme) {
-  struct look look = look_of(cell, theme);
+  struct look look = theme_look(theme, cell);
   wchar_t text[CCHARW_MAX + 1];
   const char *p = cell->text;
   size_t n = 0;
@@ -51,22 +38,34 @@ static void put(int x, int y, const struct cell *cell, const struct theme *theme
 
 void flush_forget(struct flush *f) {
   canvas_release(&f->shown);
+  free(f->changed);
+  f->changed = NULL;
 }
 
 void flush_release(struct flush *f) {
   flush_forget(f);
 }
 
-int flush_canvas(struct flush *f, const struct canvas *c, const struct theme *theme) {
-  bool known = f->shown.cells != NULL && f->shown.w == c->w && f->shown.h == c->h && f->theme == theme;
-  if (!known && !canvas_resize(&f->shown, c->w, c->h)) known = false; /* without the copy every cell is written each time */
+/* The copy of what is shown, as large as c; false: every cell is to be written. */
+static bool know_screen(struct flush *f, const struct canvas *c, const struct theme *theme) {
+  bool known = f->changed != NULL && f->shown.w == c->w && f->shown.h == c->h && f->theme == theme;
   f->theme = theme;
+  if (known) return true;
+  flush_forget(f);
+  if (canvas_resize(&f->shown, c->w, c->h)) f->changed = malloc((size_t)c->w * (size_t)c->h);
+  return false;
+}
+
+int flush_canvas(struct flush *f, const struct canvas *c, const struct theme *theme) {
+  bool known = know_screen(f, c, theme);
   int changed = 0, w = c->w < COLS ? c->w : COLS, h = c->h < LINES ? c->h : LINES;
+  if (f->changed != NULL) memset(f->changed, !known, (size_t)c->w * (size_t)c->h);
   for (int y = 0; y < h; y++) {
     for (int x = 0; x < w; x++) {
       const struct cell *now = canvas_at(c, x, y);
       if (known && cell_equal(now, canvas_at(&f->shown, x, y))) continue;
       if (now->width > 0) put(x, y, now, theme);
+      if (f->changed != NULL) f->changed[y * c->w + x] = 1;
       changed++;
     }
   }

@@ -9,6 +9,7 @@
 struct flush {
   struct canvas shown;
   const struct theme *theme; /* of what is shown */
+  unsigned char *changed;    /* [h, w]: 1 where the last flush has written a cell; NULL: everywhere */
 };
 
 /* What the terminal can show, after start_color() and use_default_colors(): monochrome also with NO_COLOR set and not empty. */

@@ -1,5 +1,7 @@
 #include "ui/layout.h"
 
+#include <math.h>
+
 static int smaller(int a, int b) {
   return a < b ? a : b;
 }
@@ -116,8 +118,15 @@ struct rect layout_fit(struct rect box, int w, int h, struct cell_size cell, boo
   double scale_w = box.w * cw / w, scale_h = box.h * ch / h;
   double scale = scale_w < scale_h ? scale_w : scale_h;
   if (!upscale && scale > 1) scale = 1;
-  int columns = (int)(w * scale / cw + 0.5), rows = (int)(h * scale / ch + 0.5);
-  columns = smaller(box.w, larger(1, columns));
-  rows = smaller(box.h, larger(1, rows));
+  int most = larger(1, smaller(box.h, (int)(h * scale / ch + 0.5))), rows = most, columns = 1;
+  double least = 1e9;
+  for (int tried = most; tried > most - 3 && tried > 0; tried--) {
+    int wide = larger(1, smaller(box.w, (int)(tried * ch * w / h / cw + 0.5)));
+    double off = fabs(log(wide * cw * h / (tried * ch * w))) + 0.004 * (most - tried);
+    if (off >= least) continue;
+    least = off;
+    rows = tried;
+    columns = wide;
+  }
   return (struct rect){box.x + (box.w - columns) / 2, box.y + (box.h - rows) / 2, columns, rows};
 }

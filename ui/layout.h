@@ -37,7 +37,8 @@ struct cell_size {
 };
 
 /* The largest rectangle of cells within box, centred, that shows a picture of w x h pixels with its proportions; at least one cell
-   of a box that is not empty. With upscale false it is no larger than the picture's own pixels need. */
+   of a box that is not empty. Up to two rows are given up where whole cells then keep the proportions better. With upscale false it is
+   no larger than the picture's own pixels need. */
 struct rect layout_fit(struct rect box, int w, int h, struct cell_size cell, bool upscale);
 
 #endif

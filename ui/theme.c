@@ -217,3 +217,16 @@ bool theme_load(const char *name, enum colour_depth depth, struct theme *out, st
   free(ini);
   return ok;
 }
+
+struct look theme_look(const struct theme *theme, const struct cell *cell) {
+  struct look look = {COLOUR_DEFAULT, COLOUR_DEFAULT, 0};
+  if (cell->style != STYLE_COLOURS) {
+    look = theme->looks[cell->style];
+  } else if (theme->depth != DEPTH_MONO) {
+    look.fg = colour_nearest(theme->depth, cell->fg);
+    look.bg = colour_nearest(theme->depth, cell->bg);
+  }
+  look.marks ^= cell->marks & MARK_REVERSE; /* marked reverse on a reversed style is plain again, so that it shows */
+  look.marks |= cell->marks & ~(unsigned)MARK_REVERSE;
+  return look;
+}

@@ -26,6 +26,8 @@ struct theme {
 bool theme_parse(const char *ini, const char *name, enum colour_depth depth, struct theme *out, struct err *e);
 /* By name among those in the program (dark, light, high-contrast, colour-blind), or a path to a file (one that holds a '/' or ends in .ini). */
 bool theme_load(const char *name, enum colour_depth depth, struct theme *out, struct err *e);
+/* How a cell looks: its style's look, or its own colours, and its marks. */
+struct look theme_look(const struct theme *theme, const struct cell *cell);
 /* The i-th name of those in the program, NULL behind the last. */
 const char *theme_name(int i);
 

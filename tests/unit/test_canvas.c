@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "ui/picture.h"
 #include "ui/theme.h"
 
 static struct canvas make(int w, int h, bool utf8) {
@@ -176,16 +177,22 @@ static void bars(void **state) {
 static void pictures_are_noted_whole(void **state) {
   (void)state;
   struct canvas c = make(20, 10, true);
-  canvas_picture(&c, (struct rect){1, 1, 5, 5}, 1, 1);
-  canvas_picture(&c, (struct rect){16, 1, 5, 5}, 2, 1); /* cut */
-  canvas_picture(&c, (struct rect){8, 1, 5, 5}, 3, 1);
+  struct image im;
+  assert_true(image_new(&im, 2, 2, 3));
+  struct picture *p = picture_new(&im);
+  canvas_picture(&c, (struct rect){1, 1, 5, 5}, p, true);
+  canvas_picture(&c, (struct rect){16, 1, 5, 5}, p, true); /* cut */
+  canvas_picture(&c, (struct rect){8, 1, 5, 5}, p, true);
   assert_int_equal(c.n_pictures, 2);
   canvas_hide_pictures(&c, (struct rect){5, 5, 2, 2});
   assert_int_equal(c.n_pictures, 1);
-  assert_int_equal(c.pictures[0].id, 3);
-  for (int i = 0; i < 1000; i++) canvas_picture(&c, (struct rect){0, 0, 1, 1}, (uint64_t)i, 1);
+  assert_int_equal(c.pictures[0].cells.x, 8);
+  for (int i = 0; i < 1000; i++) canvas_picture(&c, (struct rect){0, 0, 1, 1}, p, true);
   assert_int_equal(c.n_pictures, 1001);
+  assert_int_equal(atomic_load(&p->references), 1002);
   canvas_release(&c);
+  assert_int_equal(atomic_load(&p->references), 1);
+  picture_unref(p);
 }
 
 /* --- layout ---------------------------------------------------------------------------------------------------------------- */
