@@ -14,7 +14,7 @@ uint32_t colour_of_index(int index) {
 /* Squared distance, weighted by what the eye sees of each primary. */
 static int distance(uint32_t a, uint32_t b) {
   int r = (int)(a >> 16 & 255) - (int)(b >> 16 & 255), g = (int)(a >> 8 & 255) - (int)(b >> 8 & 255), l = (int)(a & 255) - (int)(b & 255);
-  return 3 * r * r + 6 * g * g + l * l;
+  return 3 * r * r + 4 * g * g + 2 * l * l;
 }
 
 static int nearest_level(int v) {

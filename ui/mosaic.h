@@ -6,7 +6,7 @@
 #include "ui/colour.h"
 #include "ui/picture.h"
 
-/* Draws the picture into the largest part of r that keeps its proportions (layout_fit), and returns that part; around it nothing is drawn: half blocks of two colours (true colour and 256 as they are, 16 and 8 dithered), quarter
+/* Draws the picture into the largest part of r that keeps its proportions (layout_fit), and returns that part; around it nothing is drawn: half blocks of two colours (16 and 8 by diffusion), quarter
    blocks for monochrome; without UTF-8 one colour for each cell, or a ramp of characters for monochrome.
    Upper or lower half is chosen pseudo-randomly for each cell with the colours swapped to match, so that no cell is blank and no
    two rows are alike: ncurses would scroll or erase such rows and with them the pixels above (ui/frame.h).
