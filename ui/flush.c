@@ -11,9 +11,11 @@ enum colour_depth flush_depth(void) {
   return COLORS > 256 ? DEPTH_TRUE : COLORS >= 256 ? DEPTH_256 : COLORS >= 16 ? DEPTH_16 : COLORS >= 8 ? DEPTH_8 : DEPTH_MONO;
 }
 
-/* With direct colours ncurses keeps the values below 8 for the palette. */
-static int direct(int32_t colour, enum colour_depth depth) {
-  return depth == DEPTH_TRUE && colour >= 0 && colour < 8 ? 8 : colour;
+/* With direct colours ncurses keeps the values below 8 for the palette. A theme of 24 bits on a description without them gets the nearest of 256. */
+static int as_told(int32_t colour, enum colour_depth depth) {
+  if (colour < 0 || depth != DEPTH_TRUE) return colour;
+  if (COLORS <= 256) return colour_nearest(COLORS >= 256 ? DEPTH_256 : COLORS >= 16 ? DEPTH_16 : DEPTH_8, (uint32_t)colour);
+  return colour < 8 ? 8 : colour;
 }
 
 static attr_t attributes(unsigned marks) {
@@ -30,7 +32,7 @@ static void put(int x, int y, const struct cell *cell, const struct theme *theme
   for (size_t bytes; n < CCHARW_MAX && (bytes = utf8_decode(p, &code)) > 0; p += bytes) text[n++] = (wchar_t)code;
   text[n] = 0;
   bool plain = theme->depth == DEPTH_MONO || (look.fg == COLOUR_DEFAULT && look.bg == COLOUR_DEFAULT);
-  int pair = plain ? 0 : alloc_pair(direct(look.fg, theme->depth), direct(look.bg, theme->depth));
+  int pair = plain ? 0 : alloc_pair(as_told(look.fg, theme->depth), as_told(look.bg, theme->depth));
   if (pair < 0) pair = 0;
   cchar_t out;
   if (setcchar(&out, text, attributes(look.marks), 0, &pair) == OK) mvadd_wch(y, x, &out);

@@ -12,6 +12,7 @@
      mask REGEX                   what matches becomes # in golden screens (times, rates, sizes)
      golden NAME                  the screen as text equals DIR/NAME.txt
      pictures N                   N rectangles of pixels, none with a hole, are on the screen within the limit
+     rgb yes/no                   whether a cell has 24-bit colours
      picture FILE X Y [RMSE]      the pixels around that cell are that picture, scaled alike (0.03)
      shell COMMAND                succeeds
      exit STATUS                  the program ends with it (or -SIGNAL) and has given the terminal back */
@@ -244,6 +245,16 @@ static bool cmd_golden(struct run *r, int n, char **w) {
   return same || fail(r, "the screen is not as it was");
 }
 
+static bool cmd_rgb(struct run *r, int n, char **w) {
+  struct emulator_modes m = emulator_modes(r->s.screen);
+  bool any = false;
+  for (int i = 0; i < m.width * m.height && !any; i++) {
+    struct emulator_look look = emulator_at(r->s.screen, i % m.width, i / m.width)->look;
+    any = (look.fg >= 0 && look.fg & EMU_RGB) || (look.bg >= 0 && look.bg & EMU_RGB);
+  }
+  return (n == 1 && any == yes(w[0])) || fail(r, "%s cell has 24-bit colours", any ? "a" : "no");
+}
+
 /* Every rectangle without a hole. */
 static bool all_whole(const struct emulator *e) {
   struct emulator_modes m = emulator_modes(e);
@@ -344,14 +355,14 @@ static const struct {
   bool (*words)(struct run *r, int n, char **w);
   bool (*rest)(struct run *r, const char *rest);
   bool running; /* needs the program */
-} commands[] = {{"size", cmd_size, NULL, false},      {"cell", cmd_cell, NULL, false},        {"term", cmd_term, NULL, false},
-                {"sixel", cmd_sixel, NULL, false},    {"utf8", cmd_utf8, NULL, false},        {"answers", cmd_answers, NULL, false},
-                {"env", cmd_env, NULL, false},        {"start", cmd_start, NULL, false},      {"limit", cmd_limit, NULL, false},
-                {"mask", NULL, cmd_mask, false},      {"shell", NULL, cmd_shell, false},      {"key", cmd_key, NULL, true},
-                {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true},     {"signal", cmd_signal, NULL, true},
-                {"wait", cmd_wait, NULL, true},       {"settle", cmd_settle, NULL, true},     {"golden", cmd_golden, NULL, true},
-                {"picture", cmd_picture, NULL, true}, {"pictures", cmd_pictures, NULL, true}, {"click", NULL, cmd_click, true},
-                {"exit", cmd_exit, NULL, true}};
+} commands[] = {{"size", cmd_size, NULL, false},      {"cell", cmd_cell, NULL, false},    {"term", cmd_term, NULL, false},
+                {"sixel", cmd_sixel, NULL, false},    {"utf8", cmd_utf8, NULL, false},    {"answers", cmd_answers, NULL, false},
+                {"env", cmd_env, NULL, false},        {"start", cmd_start, NULL, false},  {"limit", cmd_limit, NULL, false},
+                {"mask", NULL, cmd_mask, false},      {"shell", NULL, cmd_shell, false},  {"key", cmd_key, NULL, true},
+                {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true}, {"signal", cmd_signal, NULL, true},
+                {"wait", cmd_wait, NULL, true},       {"settle", cmd_settle, NULL, true}, {"golden", cmd_golden, NULL, true},
+                {"picture", cmd_picture, NULL, true}, {"rgb", cmd_rgb, NULL, true},       {"pictures", cmd_pictures, NULL, true},
+                {"click", NULL, cmd_click, true},     {"exit", cmd_exit, NULL, true}};
 
 static bool text_command(struct run *r, const char *name, const char *rest, bool *known) {
   *known = true;

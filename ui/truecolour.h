@@ -1,0 +1,16 @@
+/* 24-bit colours with ncurses, which takes them from the terminal's description alone: most descriptions name 256 where the terminal has more. */
+#ifndef PDMBOOTH_UI_TRUECOLOUR_H
+#define PDMBOOTH_UI_TRUECOLOUR_H
+
+#include <stdbool.h>
+
+/* Around newterm(): where COLORTERM is truecolor or 24bit, NO_COLOR is not set and TERM's description knows no 24-bit colours, begins with
+   a copy of it that does, handed to ncurses in the variable TERMINFO; end gives that variable back. COLORS is 1 << 24 then.
+   True: the copy is in place. Where anything fails, ncurses gets the description as it is. */
+bool truecolour_begin(void);
+void truecolour_end(void);
+
+/* The copy as TERMINFO takes it ("hex:..."), owned by the caller; NULL: the terminal is unknown, has direct colours already, or no memory. */
+char *truecolour_description(const char *term);
+
+#endif
