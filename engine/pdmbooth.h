@@ -90,6 +90,8 @@ struct settings {
     int64_t memory;        /* bytes, 0: what the machine has */
     const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
     int on_finish_limit;
+    bool bf16_moments; /* allowed where fp32 moments do not fit */
+    bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
   } engine;
   const char *run_dir;
@@ -120,6 +122,8 @@ struct sample_event {
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN };
 enum engine_command { ENGINE_GO_ON, ENGINE_STOP_SIGINT, ENGINE_STOP_SIGTERM };
 
+struct run_plan;
+
 /* Called on the engine's thread, in order. NULL members are skipped. */
 struct sink {
   void *user;
@@ -130,6 +134,8 @@ struct sink {
   bool (*sample)(void *user, const struct sample_event *s, struct err *e); /* false stops the run with *e */
   void (*checkpoint)(void *user, int step, const char *path, bool final);  /* it has been written */
   enum engine_command (*poll)(void *user);                                 /* asked between units of work */
+  void (*plan)(void *user, const struct run_plan *p);                      /* before the first stage */
+  void (*left)(void *user, double seconds); /* of the whole run, before each progress; corrected as it goes */
 };
 
 struct run_result {
@@ -137,7 +143,54 @@ struct run_result {
   double last_loss;
   char checkpoint[4096]; /* the final or last one; "" when none */
   double seconds;
+  int64_t memory_planned, memory_peak; /* bytes of the process */
+  int64_t work_planned, work_touched;  /* bytes of the region of the passes, the larger one where it was reserved twice */
 };
+
+/* --- the plan: what a run takes, from its own forward and backward code on a backend that only counts; no weights are read ----------- */
+
+enum { PLAN_STAGES = 8, PLAN_PLACES = 3 };
+
+struct plan_stage {
+  const char *name; /* "loading", "class images", "pdm targets", "encoding", "training", "samples", "probe", "saving" */
+  int64_t units;    /* class images, passes, photographs, steps, pictures, measurements, files written; 0: nothing is left to do */
+  int64_t memory;   /* bytes of the process at the stage's peak */
+  int64_t work;     /* of these, the region that its passes run in */
+  int64_t disk;     /* bytes that it has on disk at most */
+  double seconds;
+};
+
+/* A directory that the run writes below, and the file system there. */
+struct plan_place {
+  const char *what; /* "run directory", "cache", "class images"; places on one file system are one, under the first name */
+  char path[4096];
+  int64_t needed, available; /* bytes */
+};
+
+struct run_plan {
+  struct plan_stage stage[PLAN_STAGES]; /* in the order of the run */
+  struct plan_place place[PLAN_PLACES];
+  int places;
+  int64_t memory;                            /* bytes of the process at its peak */
+  int64_t allowed, machine, available;       /* what it was planned for, RAM, RAM that is free now (what this process has included) */
+  int64_t process, weights, packed;          /* of the peak: before the weights are read; weights; copies in another layout */
+  int64_t gradients, moments, averaged;      /* of what is trained */
+  int64_t scratch, work, buffers;            /* of the backend; the region of the passes; pictures, rows and the like */
+  int64_t left;                              /* bytes on disk when all is done */
+  int blocks, recomputed;                    /* of the UNet: how many of its blocks are computed again in the backward pass */
+  int samples_batch, prior_batch, pdm_batch; /* pictures at once, as planned */
+  bool bf16_moments, replanned, waits;       /* replanned: something is not as the profile says; waits: more than is available now */
+  bool measured;                             /* seconds are from passes of this model's shapes, not from a rule of thumb */
+  double seconds, flops;
+};
+
+struct plan_options {
+  bool measure; /* run operations of the real shapes: seconds to half a minute */
+};
+
+/* ERR_FIT with remedies where it fits neither memory nor disk; *out then holds what was found. Writes nothing. */
+bool engine_plan(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, const struct plan_options *o,
+                 struct run_plan *out, struct err *e);
 
 /* Class images, PDM targets, training, samples, checkpoints, final model. embedded: the program's built-in files, or NULL.
    False and *e where it failed or was stopped (ERR_SIGINT, ERR_SIGTERM after saving the state). */

@@ -7,8 +7,10 @@
 
 #include "assets/embedded.h"
 #include "base/thread.h"
+#include "busy.h"
 #include "commands.h"
 #include "on_finish.h"
+#include "plan_text.h"
 #include "progress.h"
 #include "report.h"
 #include "rundir.h"
@@ -20,6 +22,8 @@ struct batch_options {
   bool resume, quiet, json;
   int device;              /* in device_words; -1: as the profile says */
   int threads, dump_steps; /* 0: not given */
+  int nice;                /* 0: not given */
+  bool wait_memory;
 };
 
 struct batch {
@@ -31,6 +35,7 @@ struct batch {
   struct progress progress;
   struct metrics last;
   int samples;
+  double left; /* seconds of the whole run, as the engine expects */
   struct run_result result;
   struct err write_error; /* the first failure of a file that the engine knows nothing of */
 };
@@ -45,8 +50,15 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
   struct batch *b = user;
   b->progress.note[0] = 0;
   if (!strcmp(stage, "training") && isfinite(b->last.total))
-    text_put(b->progress.note, sizeof b->progress.note, "loss %.4f", b->last.total);
+    text_put(b->progress.note, sizeof b->progress.note, "loss %.4f, ", b->last.total);
+  size_t used = strlen(b->progress.note);
+  char left[32];
+  text_put(b->progress.note + used, sizeof b->progress.note - used, "%s left in all", duration_text(b->left, left, sizeof left));
   progress_show(&b->progress, stage, done, total);
+}
+
+static void on_left(void *user, double seconds) {
+  ((struct batch *)user)->left = seconds;
 }
 
 static void on_metrics(void *user, const struct metrics *m) {
@@ -105,6 +117,14 @@ static void add_losses(cJSON *root, const struct batch *b) {
   add_number(o, "probe_last", last);
 }
 
+static void add_memory(cJSON *root, const struct run_result *r) {
+  cJSON *o = cJSON_AddObjectToObject(root, "memory");
+  cJSON_AddNumberToObject(o, "planned", (double)r->memory_planned);
+  cJSON_AddNumberToObject(o, "peak", (double)r->memory_peak);
+  cJSON_AddNumberToObject(o, "passes_planned", (double)r->work_planned);
+  cJSON_AddNumberToObject(o, "passes_used", (double)r->work_touched);
+}
+
 /* "done", or the name in ERR_TABLE in small letters. */
 static const char *status_name(enum err_code code, char *buf, size_t n) {
   const char *name = "failed";
@@ -143,30 +163,36 @@ static char *summary(const struct batch *b, const struct err *e) {
     text_put(report, sizeof report, "%s/report.html", b->dir.path);
     cJSON_AddStringToObject(root, "report", is_file(report) ? report : "");
     cJSON_AddNumberToObject(root, "seconds", round(b->result.seconds * 1000) / 1000);
+    add_memory(root, &b->result);
   }
   char *text = cJSON_PrintUnformatted(root);
   cJSON_Delete(root);
   return text;
 }
 
-/* Before a run directory is made for nothing. */
-static bool check_inputs(const struct settings *s, struct err *e) {
-  const char *const dir[] = {s->subject.images, s->subject.mask_dir}, *const key[] = {"images", "mask_dir"};
-  for (int i = 0; i < 2; i++) {
-    if (!*dir[i] || !strncmp(dir[i], "embedded:", 9) || is_directory(dir[i])) continue;
-    const char *what = is_file(dir[i]) ? "this is a file, not a directory" : "there is no such directory";
-    return err_set(e, ERR_INPUT, "[subject] %s: %s: %s", key[i], dir[i], what);
-  }
-  return true;
+/* Whether it fits, before a run directory is made for nothing; waits for memory where that is asked for. */
+static bool check_plan(struct batch *b, const struct sink *sink, struct err *e) {
+  const struct batch_options *o = b->options;
+  struct settings *s = &b->profile.settings;
+  struct run_plan plan;
+  const struct sink quiet = {0};
+  if (!rundir_find(&b->dir, &b->profile, o->run_dir, o->resume, e)) return false;
+  s->run_dir = b->dir.path;
+  s->resume = b->dir.resumed;
+  s->engine.wait = o->wait_memory;
+  if (o->wait_memory) return busy_wait(s, embedded_files, sink, e);
+  return engine_plan(s, embedded_files, &quiet, &(struct plan_options){.measure = false}, &plan, e);
 }
 
-static bool open_run(struct batch *b, struct err *e) {
+static bool open_run(struct batch *b, const struct sink *sink, struct err *e) {
   const struct batch_options *o = b->options;
   struct settings *s = &b->profile.settings;
   b->profile_open = profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e);
-  if (!b->profile_open || !check_inputs(s, e)) return false;
+  if (!b->profile_open || !profile_inputs(&b->profile, e)) return false;
   if (o->device >= 0) s->engine.device = device_words[o->device];
   if (o->threads) s->engine.threads = o->threads;
+  s->dump_dir = "";
+  if ((o->nice && !busy_nice(o->nice, e)) || !check_plan(b, sink, e)) return false;
   b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
   s->run_dir = b->dir.path;
   s->resume = b->dir.resumed;
@@ -244,13 +270,14 @@ static int run_profile(const char *path, const struct batch_options *o) {
                             .metrics = on_metrics,
                             .sample = on_sample,
                             .checkpoint = on_checkpoint,
-                            .poll = signals_poll};
+                            .poll = signals_poll,
+                            .left = on_left};
   b->path = path;
   b->options = o;
   b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
   signals_catch();
   double began = now_seconds();
-  if (progress_init(&b->progress, o->quiet, o->json, &e) && open_run(b, &e)) {
+  if (progress_init(&b->progress, o->quiet, o->json, &e) && open_run(b, &sink, &e)) {
     begin_log(b);
     engine_run(&b->profile.settings, embedded_files, &sink, &b->result, &e);
     b->result.seconds = now_seconds() - began;
@@ -293,6 +320,9 @@ static const struct option_spec batch_table[] = {
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"quiet", NULL, "say nothing but errors on standard error; log.txt has the rest", OPTION_FLAG, AT(quiet)},
     {"json", NULL, "say everything on standard error as JSON, one object a line; see pdmbooth-tui(1)", OPTION_FLAG, AT(json)},
+    {"nice", "N", "be considerate: nice value of the processor's time; for disks the lowest level, idle from 10 on", OPTION_WHOLE, AT(nice),
+     1, 19},
+    {"wait-memory", NULL, "wait until what the run needs is free, instead of planning for what is free now", OPTION_FLAG, AT(wait_memory)},
     {"dump-steps", "N", "with --dump: write all that goes into and comes out of the first N steps, as safetensors", OPTION_WHOLE,
      AT(dump_steps), 1, 1e6},
     {"dump", "DIR", "where to write that", OPTION_TEXT, AT(dump)},

@@ -5,6 +5,7 @@
 /* clang-format off */
 const struct command_spec *const commands[] = {
     &batch_command,
+    &plan_command,
     &init_command,
     &sample_command,
     &sheet_command,

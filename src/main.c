@@ -1,4 +1,5 @@
 /* pdmbooth-tui: finds the command that the command line names, and runs it. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,9 @@ static int dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   openmp_wait_briefly(argv);
+#ifdef M_MMAP_THRESHOLD
+  mallopt(M_MMAP_THRESHOLD, 1 << 18); /* fixed: what is freed leaves the process, and the plan's peak holds */
+#endif
   int status = dispatch(argc, argv);
   if (fflush(stdout) && !status) status = ERR_FAILED;
   return status;

@@ -304,3 +304,14 @@ char *profile_text(const struct profile *p) {
   }
   return fclose(f) ? (free(out), NULL) : out;
 }
+
+bool profile_inputs(const struct profile *p, struct err *e) {
+  const struct settings *s = &p->settings;
+  const char *const dir[] = {s->subject.images, s->subject.mask_dir}, *const key[] = {"images", "mask_dir"};
+  for (int i = 0; i < 2; i++) {
+    if (!*dir[i] || !strncmp(dir[i], "embedded:", 9) || is_directory(dir[i])) continue;
+    const char *what = is_file(dir[i]) ? "this is a file, not a directory" : "there is no such directory";
+    return err_set(e, ERR_INPUT, "[subject] %s: %s: %s", key[i], dir[i], what);
+  }
+  return true;
+}

@@ -29,4 +29,7 @@ bool ini_read(const char *file, const char *text, size_t n, ini_take take, void 
 /* The bytes of a file, or of "embedded:NAME" as folder/NAME.ini; owned by the caller, NUL-terminated. */
 char *text_file_read(const char *path, const struct embedded_file *embedded, const char *folder, size_t *n, struct err *e);
 
+/* Directories that the profile names and that are not there: ERR_INPUT, before anything is written. */
+bool profile_inputs(const struct profile *p, struct err *e);
+
 #endif

@@ -142,11 +142,15 @@ static bool write_facts(struct rundir *r, const struct embedded_file *embedded, 
   return ok;
 }
 
+bool rundir_find(struct rundir *r, const struct profile *p, const char *dir, bool resume, struct err *e) {
+  *r = (struct rundir){.profile = p, .sample_step = -1};
+  return choose_path(r, dir, resume, e);
+}
+
 bool rundir_open(struct rundir *r, const struct profile *p, const struct embedded_file *embedded, const char *dir, bool resume,
                  struct err *e) {
   char path[4096];
-  *r = (struct rundir){.profile = p, .sample_step = -1};
-  if (!choose_path(r, dir, resume, e) || !make_writable(r->path, e)) return false;
+  if (!rundir_find(r, p, dir, resume, e) || !make_writable(r->path, e)) return false;
   text_put(path, sizeof path, "%s/log.txt", r->path);
   r->log = fopen(path, "a");
   if (!r->log) return err_set_errno(e, ERR_INPUT, "cannot write %s", path);

@@ -32,6 +32,8 @@ struct rundir {
    already holds a run and resume is not asked for; ERR_INPUT: it cannot be written. */
 bool rundir_open(struct rundir *r, const struct profile *p, const struct embedded_file *embedded, const char *dir, bool resume,
                  struct err *e);
+/* Only says which directory that would be (path, resumed) and touches nothing; the same errors but for writing. */
+bool rundir_find(struct rundir *r, const struct profile *p, const char *dir, bool resume, struct err *e);
 void rundir_close(struct rundir *r);
 
 void rundir_log(struct rundir *r, enum log_level level, const char *text);

@@ -23,6 +23,12 @@
 
 struct backend_ops;
 
+/* Memory that slots take beside the tensors they are given, in bytes of whole pages. */
+struct backend_need {
+  size_t scratch; /* the largest, kept between calls */
+  size_t packed;  /* copies of frozen parameters in a layout of the backend's own, kept as long as the parameters */
+};
+
 struct backend {
   const struct backend_ops *op;
   int threads;      /* wanted; at least 1 */
@@ -30,6 +36,8 @@ struct backend {
   void *state;      /* owned by the backend */
   /* What the count backend adds up; others leave it alone. */
   double flops, bytes;
+  struct backend *like;     /* count: also rehearses on this one; NULL: none. Not owned */
+  struct backend_need need; /* of the calls since rehearse(b, true) */
 };
 
 struct conv_shape {
@@ -66,6 +74,10 @@ struct backend_ops {
   void (*download)(struct backend *b, void *dst, const void *src, size_t bytes); /* device to host; waits for what is under way */
   void (*move)(struct backend *b, void *dst, const void *src, size_t bytes);     /* device to device, may overlap */
   void (*drop_pack)(struct backend *b, struct param *p);                         /* releases p->pack */
+  size_t (*taken)(size_t bytes);                                                 /* what alloc takes of the machine for so many bytes */
+  /* on: begins anew with need; from here on slots compute nothing, look at no memory that they are given, and only add up what they would
+     take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
+  void (*rehearse)(struct backend *b, bool on);
 
   /* --- element-wise --------------------------------------------------------------------------------------------- */
   void (*fill)(struct backend *b, struct tensor *y, float value);

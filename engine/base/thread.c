@@ -111,6 +111,19 @@ static struct limits memory_limits(void) {
   return l;
 }
 
+static size_t process_line(const char *key) {
+  char text[16384];
+  return slurp("/proc/self/status", text, sizeof text) ? (size_t)line_number(text, key) * 1024 : 0;
+}
+
+size_t process_memory(void) {
+  return process_line("VmRSS:");
+}
+
+size_t process_memory_peak(void) {
+  return process_line("VmHWM:");
+}
+
 size_t machine_memory(void) {
   return (size_t)memory_limits().total;
 }

@@ -184,6 +184,10 @@ struct st_file *st_open_path(const char *path, struct err *e) {
   return blob_map(path, &b, e) ? open_blob(b, path, e) : NULL;
 }
 
+void st_forget(const struct st_file *f) {
+  blob_forget(&f->blob);
+}
+
 void st_close(struct st_file *f) {
   if (f == NULL) return;
   json_close(f->header);
@@ -369,6 +373,10 @@ const struct st_tensor *st_set_find(const struct st_set *s, const char *name) {
     if (t != NULL) return t;
   }
   return NULL;
+}
+
+void st_set_forget(const struct st_set *s) {
+  for (int i = 0; i < s->n; i++) st_forget(s->file[i]);
 }
 
 int st_set_files(const struct st_set *s) {

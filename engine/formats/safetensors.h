@@ -24,6 +24,7 @@ struct st_file; /* an open file */
 struct st_file *st_open(const struct source *s, const char *relative, struct err *e);
 struct st_file *st_open_path(const char *path, struct err *e);
 void st_close(struct st_file *f);
+void st_forget(const struct st_file *f);      /* blob_forget: what was read of it is not held in memory any longer */
 const char *st_path(const struct st_file *f); /* for messages */
 int st_count(const struct st_file *f);
 const struct st_tensor *st_at(const struct st_file *f, int i);              /* in strcmp order of the names */
@@ -38,6 +39,7 @@ struct st_set;
    fp16 variant base.fp16.safetensors. ERR_INPUT names what was looked for; a directory that has only a .bin is told so. */
 struct st_set *st_set_open(const struct source *s, const char *dir, const char *base, struct err *e);
 void st_set_close(struct st_set *s);
+void st_set_forget(const struct st_set *s); /* st_forget of all */
 const struct st_tensor *st_set_find(const struct st_set *s, const char *name);
 int st_set_files(const struct st_set *s);
 const struct st_file *st_set_file(const struct st_set *s, int i);

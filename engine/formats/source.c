@@ -156,6 +156,10 @@ bool blob_map(const char *path, struct blob *out, struct err *e) {
   return good;
 }
 
+void blob_forget(const struct blob *b) {
+  if (b->mapped) (void)madvise((void *)(uintptr_t)b->data, b->size, MADV_DONTNEED); /* a wish; without it memory is held longer */
+}
+
 void blob_close(struct blob *b) {
   if (b->mapped) munmap((void *)(uintptr_t)b->data, b->size);
   *b = (struct blob){0};

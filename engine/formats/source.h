@@ -47,6 +47,7 @@ void source_names_release(struct source_names *names);
 bool source_list(const struct source *s, const char *relative, int i, char *name, size_t n);
 
 bool blob_map(const char *path, struct blob *out, struct err *e); /* one file by its path; ERR_INPUT */
+void blob_forget(const struct blob *b); /* its pages leave memory; they are read again where they are looked at again */
 void blob_close(struct blob *b);
 
 /* SHA-256 of bytes as 64 hex digits and NUL. */

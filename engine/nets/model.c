@@ -119,6 +119,12 @@ static bool open_files(const struct model *m, struct files *f, struct err *e) {
          model_check_params(clip_params(m->text), f->text, "text encoder", e) && model_check_params(vae_params(m->vae), f->vae, "VAE", e);
 }
 
+static void close_files(struct files *f) {
+  st_set_close(f->unet);
+  st_set_close(f->text);
+  st_set_close(f->vae);
+}
+
 static void hash(struct model *m, const struct files *f) {
   struct sha256 s;
   sha256_begin(&s);
@@ -126,10 +132,6 @@ static void hash(struct model *m, const struct files *f) {
   model_hash_params(&s, clip_params(m->text), f->text);
   model_hash_params(&s, vae_params(m->vae), f->vae);
   sha256_end(&s, m->hash);
-}
-
-static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
-  return model_bind(m->b, p, e) && model_load_params(m->b, p, files, network, e);
 }
 
 /* Adapters start as PEFT starts them: drawn on the host, then uploaded. */
@@ -145,26 +147,16 @@ static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint3
   return true;
 }
 
-static bool adapt(struct model *m, const struct model_want *w, struct err *e) {
-  if (w->unet_lora && (!unet_attach_lora(m->unet, w->unet_lora, e) || !start_lora(m, unet_lora(m->unet), w->seed, 0, e))) return false;
-  if (w->text_lora && (!clip_attach_lora(m->text, w->text_lora, e) || !start_lora(m, clip_lora(m->text), w->seed, 1u << 16, e)))
-    return false;
-  return true;
-}
-
-static bool load_all(struct model *m, const struct model_want *w, struct err *e) {
+static bool check_all(struct model *m, const struct model_want *w, struct err *e) {
   struct files f = {0};
   bool ok = open_files(m, &f, e);
   if (ok) {
     hash(m, &f);
     param_set_freeze(unet_params(m->unet), !w->train_unet);
     param_set_freeze(clip_params(m->text), !w->train_text);
-    ok = load(m, unet_params(m->unet), f.unet, "UNet", e) && load(m, clip_params(m->text), f.text, "text encoder", e) &&
-         load(m, vae_params(m->vae), f.vae, "VAE", e) && adapt(m, w, e);
+    ok = (!w->unet_lora || unet_attach_lora(m->unet, w->unet_lora, e)) && (!w->text_lora || clip_attach_lora(m->text, w->text_lora, e));
   }
-  st_set_close(f.unet);
-  st_set_close(f.text);
-  st_set_close(f.vae);
+  close_files(&f);
   return ok;
 }
 
@@ -189,38 +181,85 @@ bool model_check(const struct source *s, struct model_facts *facts, struct err *
     facts->parameters = unet_params(m->unet)->count + clip_params(m->text)->count + vae_params(m->vae)->count;
     facts->side = unet_config(m->unet)->sample_size * vae_factor(m->vae);
   }
-  st_set_close(f.unet);
-  st_set_close(f.text);
-  st_set_close(f.vae);
+  close_files(&f);
   model_close(m);
   backend_close(b);
   return ok;
 }
 
-struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {
+/* Every set that the model has; NULL where there are no adapters. */
+static void all_sets(const struct model *m, struct param_set *out[MODEL_SETS]) {
+  struct lora_set *u = m->unet ? unet_lora(m->unet) : NULL, *t = m->text ? clip_lora(m->text) : NULL;
+  out[0] = m->unet ? unet_params(m->unet) : NULL;
+  out[1] = m->text ? clip_params(m->text) : NULL;
+  out[2] = m->vae ? vae_params(m->vae) : NULL;
+  out[3] = u ? u->params : NULL;
+  out[4] = t ? t->params : NULL;
+}
+
+void model_sets(const struct model *m, const struct param_set *out[MODEL_SETS]) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  for (int i = 0; i < MODEL_SETS; i++) out[i] = set[i];
+}
+
+static void unbind_all(struct model *m) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  for (int i = 0; i < MODEL_SETS; i++)
+    if (set[i]) model_unbind(m->b, set[i]);
+}
+
+struct model *model_open_headers(struct backend *count, const struct source *s, const struct model_want *w, struct err *e) {
   struct model *m = calloc(1, sizeof *m);
   if (!m) {
     err_set(e, ERR_FIT, "out of memory");
     return NULL;
   }
-  m->b = b;
+  m->b = count;
   m->source = *s;
   m->trains_unet = w->train_unet || w->unet_lora;
   m->trains_text = w->train_text || w->text_lora;
-  if (make_parts(m, e) && load_all(m, w, e)) return m;
+  bool ok = make_parts(m, e) && check_all(m, w, e);
+  struct param_set *set[MODEL_SETS] = {0};
+  if (ok) all_sets(m, set);
+  for (int i = 0; ok && i < MODEL_SETS; i++) ok = !set[i] || model_bind(m->b, set[i], e);
+  if (ok) return m;
   model_close(m);
   return NULL;
+}
+
+static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
+  return model_bind(m->b, p, e) && model_load_params(m->b, p, files, network, e);
+}
+
+bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e) {
+  struct files f = {0};
+  unbind_all(m);
+  m->b = b;
+  struct lora_set *u = unet_lora(m->unet), *t = clip_lora(m->text);
+  bool ok = open_files(m, &f, e) && load(m, unet_params(m->unet), f.unet, "UNet", e) &&
+            load(m, clip_params(m->text), f.text, "text encoder", e) && load(m, vae_params(m->vae), f.vae, "VAE", e) &&
+            (!u || start_lora(m, u, seed, 0, e)) && (!t || start_lora(m, t, seed, 1u << 16, e));
+  close_files(&f);
+  return ok;
+}
+
+struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {
+  struct backend *count = backend_open_ops(&backend_count, 1, e);
+  struct model *m = count ? model_open_headers(count, s, w, e) : NULL;
+  if (m && !model_read(m, b, w->seed, e)) {
+    model_close(m);
+    m = NULL;
+  }
+  backend_close(count);
+  return m;
 }
 
 void model_close(struct model *m) {
   if (!m) return;
   workspace_release(&m->work, m->b);
-  struct lora_set *lora[2] = {m->unet ? unet_lora(m->unet) : NULL, m->text ? clip_lora(m->text) : NULL};
-  for (int i = 0; i < 2; i++)
-    if (lora[i]) model_unbind(m->b, lora[i]->params);
-  if (m->unet) model_unbind(m->b, unet_params(m->unet));
-  if (m->text) model_unbind(m->b, clip_params(m->text));
-  if (m->vae) model_unbind(m->b, vae_params(m->vae));
+  unbind_all(m);
   unet_delete(m->unet, m->b);
   clip_delete(m->text, m->b);
   vae_delete(m->vae, m->b);

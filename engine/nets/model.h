@@ -32,10 +32,18 @@ struct model_want {
 /* Opens and checks everything before the first byte of weights is converted: configs, every tensor's presence and shape.
    ERR_INPUT names file and tensor, expected and found shape. */
 struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e);
+/* The same in two steps. First everything but the weights, on a counting backend: parameters have their shapes and addresses that nobody may
+   look at, so that passes can be planned. Then the weights, on the backend that computes; after a failure only model_close is allowed.
+   The counting backend must live until model_read or model_close. */
+struct model *model_open_headers(struct backend *count, const struct source *s, const struct model_want *w, struct err *e);
+bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e);
 void model_close(struct model *m);
 /* The same checks, and nothing loaded. */
 struct model_facts;
 bool model_check(const struct source *s, struct model_facts *f, struct err *e);
+/* UNet, text encoder, VAE, adapters of the UNet, adapters of the text encoder; NULL where there are none. */
+enum { MODEL_SETS = 5 };
+void model_sets(const struct model *m, const struct param_set *out[MODEL_SETS]);
 
 /* Reads one network's parameters by name, both dialects: text encoder with or without "text_model.", VAE attention old or new. */
 bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e);

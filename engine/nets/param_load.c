@@ -6,7 +6,7 @@
 
 #include "nets/model.h"
 
-enum { CHUNK = 1 << 18, NAME = 512 };
+enum { CHUNK = 1 << 18, NAME = 512, HELD = 1 << 23 /* elements read before their pages are given back */ };
 
 /* Replaces the first occurrence of from in name. */
 static bool swapped(const char *name, const char *from, const char *to, char out[NAME]) {
@@ -91,6 +91,7 @@ bool model_check_params(const struct param_set *p, const struct st_set *files, c
 bool model_load_params(struct backend *b, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   float *buffer = malloc(CHUNK * sizeof *buffer);
   if (!buffer) return err_set(e, ERR_FIT, "out of memory while reading the %s", network);
+  int64_t held = 0;
   bool ok = true;
   for (int i = 0; ok && i < p->n; i++) {
     struct param *q = p->p[i];
@@ -101,9 +102,12 @@ bool model_load_params(struct backend *b, struct param_set *p, const struct st_s
       ok = st_floats(t, at, n, buffer) || err_set(e, ERR_INPUT, "%s: the tensor \"%s\" cannot be read", file_of(files), t->name);
       ok = ok && check_finite(buffer, at, n, files, t, e);
       if (ok) b->op->upload(b, q->w + at, buffer, (size_t)n * sizeof *buffer);
+      held = held + n < HELD ? held + n : 0;
+      if (held == 0) st_set_forget(files);
     }
     q->version++;
   }
+  st_set_forget(files);
   free(buffer);
   return ok;
 }
@@ -123,5 +127,8 @@ static void hash_tensor(struct sha256 *s, const struct param *p, const struct st
 }
 
 void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files) {
-  for (int i = 0; i < p->n; i++) hash_tensor(s, p->p[i], find(files, p->p[i]->name));
+  for (int i = 0; i < p->n; i++) {
+    hash_tensor(s, p->p[i], find(files, p->p[i]->name));
+    if (i % 32 == 31 || i + 1 == p->n) st_set_forget(files); /* each piece brings its neighbours in */
+  }
 }

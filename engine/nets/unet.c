@@ -20,6 +20,9 @@ struct unit {
   bool pop, push; /* joins a skip before, leaves one after */
   int level;      /* halvings of the latent at its input */
   char path[PATH];
+  int rank;      /* place among those recomputed, from 0; -1: its inside is not worth it */
+  size_t inside; /* bytes that its tape holds beside input and output, and FLOPs to get them again: of the last counted pass */
+  double work;
   union {
     struct resnet resnet;
     struct transformer transformer;
@@ -53,6 +56,7 @@ struct unet {
   struct conv conv_out;
   struct unit *unit;
   int units, cap;
+  int blocks;            /* units whose inside can be computed again */
   struct unet_tape tape; /* one forward with a tape may be open at a time: no malloc in a step */
 };
 
@@ -72,6 +76,7 @@ static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, con
   memset(n, 0, sizeof *n);
   n->kind = kind;
   n->level = level;
+  n->rank = kind == UNIT_RESNET || kind == UNIT_TRANSFORMER ? u->blocks++ : -1;
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(n->path, sizeof n->path, fmt, ap);
@@ -204,6 +209,27 @@ struct param_set *unet_params(struct unet *u) {
 }
 struct lora_set *unet_lora(struct unet *u) {
   return u->lora;
+}
+
+/* --- what to compute again ------------------------------------------------------------------------------------------------ */
+
+int unet_blocks(const struct unet *u) {
+  return u->blocks;
+}
+
+/* More bytes for a FLOP first; equal ones in the order of execution. */
+static bool better(const struct unit *a, const struct unit *b) {
+  double x = (double)a->inside * b->work, y = (double)b->inside * a->work;
+  return x > y || (!(x < y) && a < b);
+}
+
+void unet_rank_blocks(struct unet *u) {
+  for (int i = 0; i < u->units; i++) {
+    if (u->unit[i].rank < 0) continue;
+    int rank = 0;
+    for (int k = 0; k < u->units; k++) rank += k != i && u->unit[k].rank >= 0 && better(&u->unit[k], &u->unit[i]);
+    u->unit[i].rank = rank;
+  }
 }
 
 static bool adapt_unit(struct unet *u, struct unit *n, const struct lora_spec *spec) {
@@ -395,6 +421,17 @@ static struct tensor join(struct ctx *c, struct pass *p, struct tensor *x, struc
   return y;
 }
 
+static bool keeps_inside(const struct unet_options *o, const struct unit *n) {
+  return !o->recompute && (n->rank < 0 || n->rank >= o->recompute_blocks);
+}
+
+/* Only the counting backend knows FLOPs. */
+static void note_inside(struct ctx *c, struct unit *n, size_t before, double flops, const struct tensor *y) {
+  if (c->failed || c->b->flops <= flops) return;
+  n->inside = pool_used(c->pool) - before - tensor_bytes(y);
+  n->work = c->b->flops - flops;
+}
+
 static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
   struct unet *u = p->u;
   bool x_is_skip = false; /* x lies on the stack, which gives it back */
@@ -405,8 +442,11 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
     if (n->pop) x = join(c, p, &x, t);
     t->in_h = x.dim[1];
     t->in_w = x.dim[2];
-    t->kept = p->keep && !p->tape->o.recompute;
+    t->kept = p->keep && keeps_inside(&p->tape->o, n);
+    size_t before = pool_used(c->pool);
+    double flops = c->b->flops;
     struct tensor y = unit_forward(c, p, i, &x, here, t->kept ? t : NULL);
+    if (t->kept) note_inside(c, n, before, flops, &y);
     if (here) p->tap->q = here->q;
     if (p->keep)
       t->x = x;

@@ -57,8 +57,13 @@ struct unet_tap {
 struct unet_tape; /* what backward needs, held in the pool */
 
 struct unet_options {
-  bool recompute; /* keep block outputs only, compute the inside again in backward */
+  bool recompute;       /* keep block outputs only, compute the inside again in backward */
+  int recompute_blocks; /* without recompute: only of so many blocks (resnets and transformers), those that unet_rank_blocks put first */
 };
+int unet_blocks(const struct unet *u); /* how many there are */
+/* Orders them by what the last training pass on the counting backend with everything kept found: most memory for the least work first.
+   Without it the order is that of execution. */
+void unet_rank_blocks(struct unet *u);
 
 /* x [n, h, w, in] F32; t: host, [n]; text [n, tokens, cross_dim] (activations' type). Result [n, h, w, out], activations' type, from the pool.
    tape: NULL for inference; else *tape must be handed to unet_backward once. */

@@ -62,15 +62,26 @@ static bool save_block(struct backend *b, const struct block *k, void *buffer, s
   for (int64_t first = 0; first < k->count; first += PIECE) {
     char path[PATH];
     int64_t n = k->count - first < PIECE ? k->count - first : PIECE;
-    b->op->download(b, buffer, (const char *)k->device + (size_t)first * size, (size_t)n * size);
+    const void *from = (const char *)k->device + (size_t)first * size;
+    if (buffer) b->op->download(b, buffer, from, (size_t)n * size);
     piece_path(k, first / PIECE, path, sizeof path);
-    struct st_entry t = {.name = k->what, .type = k->type, .data_type = k->type, .data = buffer, .rank = 1, .dim = {n}};
+    struct st_entry t = {.name = k->what, .type = k->type, .data_type = k->type, .data = buffer ? buffer : from, .rank = 1, .dim = {n}};
     if (!st_write(path, &t, 1, NULL, 0, e)) return false;
   }
   return true;
 }
 
+/* In parts, so that the file's pages do not all lie in memory beside what is made of them. */
+static void upload_piece(struct backend *b, char *to, const struct st_file *f, const struct st_tensor *t) {
+  const size_t part = 1 << 24;
+  for (size_t at = 0; at < t->bytes; at += part) {
+    b->op->upload(b, to + at, t->data + at, t->bytes - at < part ? t->bytes - at : part);
+    st_forget(f);
+  }
+}
+
 static bool load_block(struct backend *b, const struct block *k, void *buffer, struct err *e) {
+  (void)buffer;
   size_t size = dtype_size(k->type);
   for (int64_t first = 0; first < k->count; first += PIECE) {
     char path[PATH];
@@ -80,10 +91,7 @@ static bool load_block(struct backend *b, const struct block *k, void *buffer, s
     if (!f) return false;
     const struct st_tensor *t = st_find(f, k->what);
     bool fits = t && t->type == k->type && t->bytes == (size_t)n * size;
-    if (fits) {
-      memcpy(buffer, t->data, t->bytes);
-      b->op->upload(b, (char *)k->device + (size_t)first * size, buffer, t->bytes);
-    }
+    if (fits) upload_piece(b, (char *)k->device + (size_t)first * size, f, t);
     st_close(f);
     if (!fits) return err_set(e, ERR_INPUT, "%s: not a part of this run's state; start a new run directory", path);
   }
@@ -96,8 +104,9 @@ static bool each_block(const char *dir, const struct optimizer *o, const char *c
   int64_t most = 16;
   for (int i = 0; i < o->groups; i++)
     if (o->group[i].set->count > most) most = o->group[i].set->count;
-  void *buffer = malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float));
-  if (!buffer) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
+  void *buffer =
+      o->b->op->host_memory ? NULL : malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float)); /* else it is written as it lies */
+  if (!buffer && !o->b->op->host_memory) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
   bool ok = true;
   for (int i = 0; ok && i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
@@ -225,6 +234,13 @@ bool state_find(const char *run_dir, struct run_state *s, bool *found, struct er
   if (!*found) return true;
   state_path(run_dir, step, "", dir, sizeof dir);
   return read_info(dir, s, &ignored, e);
+}
+
+bool state_peek(const char *run_dir, int *step) {
+  int highest = -1;
+  each_state(run_dir, false, keep_highest, &highest);
+  if (highest >= 0) *step = highest;
+  return highest >= 0;
 }
 
 bool state_load(const char *run_dir, const struct run_state *s, struct optimizer *o, const char *const *names, struct err *e) {

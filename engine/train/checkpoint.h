@@ -22,6 +22,8 @@ bool run_state_made(struct run_state *s, int step, struct err *e); /* notes a ch
 
 /* names: of the groups of o, "unet" or "text_encoder". */
 bool state_save(const char *run_dir, const struct run_state *s, const struct optimizer *o, const char *const *names, struct err *e);
+/* Step of the newest complete state; false where there is none. Touches nothing. */
+bool state_peek(const char *run_dir, int *step);
 /* Reads info.json of the newest complete state. *found false: there is none. */
 bool state_find(const char *run_dir, struct run_state *s, bool *found, struct err *e);
 /* Weights, moments and step count of the state that state_find found. */

@@ -160,8 +160,7 @@ bool dump_write(struct dump *d, int step, struct err *e) {
     memcpy(t[i].dim, x->dim, sizeof t[i].dim);
   }
   snprintf(path, sizeof path, "%s/step-%06d.safetensors", d->dir, step);
-  bool ok =
-      t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FIT, "out of memory for the dump");
+  bool ok = t ? make_dirs(d->dir, e) && st_write(path, t, d->n, d->meta, d->n_meta, e) : err_set(e, ERR_FIT, "out of memory for the dump");
   free(t);
   forget(d);
   return ok;

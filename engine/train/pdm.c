@@ -9,7 +9,7 @@
 #include "train/encode.h"
 #include "train/trajectory.h"
 
-enum { PAIRS_A_FILE = 32 };
+enum { PAIRS_A_FILE = 32, PAIR_HEADER = 80 /* bytes of the header for a pair, about */ };
 
 struct pdm_targets {
   int tokens, channels;
@@ -395,30 +395,77 @@ struct pdm_targets *pdm_make(const struct pdm_job *j, struct err *e) {
   return NULL;
 }
 
-void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps) {
+/* Bytes of the rows of pairs first .. pairs - 1. */
+static int64_t rows_bytes(const struct pdm_targets *t, int first) {
+  int64_t bytes = 0;
+  for (int i = first; i < t->pairs; i++)
+    bytes += (int64_t)t->rows[t->pair[i].photograph] * t->channels * (int64_t)sizeof(uint16_t) + PAIR_HEADER;
+  return bytes;
+}
+
+bool pdm_work(const struct pdm_job *j, struct pdm_work *w, struct err *e) {
   struct groups g;
   char key[65];
-  struct err ignored = {0};
-  *pictures = *taps = 0;
-  struct pdm_targets *t = targets_new(&(struct pdm_job){.m = j->m,
-                                                        .d = j->d,
-                                                        .layer = j->layer,
-                                                        .handle = j->handle,
-                                                        .masked = j->masked,
-                                                        .pair = j->pair,
-                                                        .pairs = j->pairs,
-                                                        .steps = j->steps},
-                                      &ignored);
-  if (!t || !groups_init(&g, j, &ignored)) {
+  *w = (struct pdm_work){0};
+  struct pdm_targets *t = targets_new(j, e);
+  if (!t || !groups_init(&g, j, e)) {
     pdm_close(t);
-    return;
+    return false;
   }
   rows_key(t, &g, key);
-  *taps = t->pairs - (int64_t)open_all(t, j, key) * PAIRS_A_FILE;
-  if (*taps < 0) *taps = 0;
-  for (int i = 0; i<g.n && * taps> 0; i++) *pictures += trajectory_missing(g.t + i) * g.t[i].n;
+  int kept = open_all(t, j, key) * PAIRS_A_FILE;
+  w->passes = kept < t->pairs ? t->pairs - kept : 0;
+  w->state_bytes = w->passes > 0 ? rows_bytes(t, kept) : 0;
+  for (int i = 0; i < g.n && w->passes > 0; i++) {
+    int64_t missing = trajectory_missing(g.t + i);
+    w->levels += missing;
+    w->pictures += missing * g.t[i].n;
+    if (missing > 0) w->cache_bytes += trajectory_disk(j, g.t[i].n);
+  }
   groups_release(&g);
   pdm_close(t);
+  return true;
+}
+
+bool pdm_plan_rows(struct ctx *c, const struct pdm_job *j) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  struct q_run r = {.j = j, .size = s, .batch = pairs_at_once(&s)};
+  int64_t whole = pdm_row_count(j) * unet_pdm_channels(j->m->unet, j->handle);
+  r.latents = calloc((size_t)(s.count * r.batch), sizeof *r.latents);
+  r.q = calloc((size_t)(whole * r.batch), sizeof *r.q);
+  bool ok = (r.latents && r.q) || err_set(c->err, ERR_FIT, "out of memory for the PDM targets");
+  ok = ok && compute_rows(c, &r);
+  free(r.latents);
+  free(r.q);
+  return ok;
+}
+
+int pdm_at_once(const struct pdm_job *j) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  return pairs_at_once(&s);
+}
+
+int64_t pdm_row_count(const struct pdm_job *j) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  int gw, gh;
+  unet_pdm_grid(j->m->unet, j->handle, s.h, s.w, &gh, &gw);
+  return (int64_t)gw * gh;
+}
+
+int64_t pdm_buffers(const struct pdm_job *j) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  int64_t whole = pdm_row_count(j) * unet_pdm_channels(j->m->unet, j->handle);
+  int together = j->pairs < PAIRS_A_FILE ? j->pairs : PAIRS_A_FILE;
+  return whole * (pairs_at_once(&s) * (int64_t)sizeof(float) + together * (int64_t)sizeof(uint16_t)) +
+         s.count * pairs_at_once(&s) * (int64_t)sizeof(float);
+}
+
+int64_t pdm_inversion_buffers(const struct pdm_job *j, int n) {
+  return trajectory_buffers(j, n);
+}
+
+bool pdm_plan_inversion(struct ctx *c, const struct pdm_job *j, int n) {
+  return trajectory_plan(c, j, n);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------------- */
@@ -458,9 +505,11 @@ bool pdm_read(const struct pdm_targets *t, int photograph, int timestep, float *
   const struct st_tensor *z = st_find(t->file[i / PAIRS_A_FILE], name);
   if (!z || z->rank != 2 || z->dim[0] != t->rows[photograph] || z->dim[1] != t->channels) return false;
   int64_t row = 0;
-  for (int k = 0; k < t->tokens; k++) {
+  bool ok = true;
+  for (int k = 0; ok && k < t->tokens; k++) {
     if (t->mask[photograph] && t->mask[photograph][k] == 0) continue;
-    if (!st_floats(z, row++ * t->channels, t->channels, out + (int64_t)k * t->channels)) return false;
+    ok = st_floats(z, row++ * t->channels, t->channels, out + (int64_t)k * t->channels);
   }
-  return true;
+  st_forget(t->file[i / PAIRS_A_FILE]); /* or the pages of all pairs would gather in memory */
+  return ok;
 }

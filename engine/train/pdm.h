@@ -19,9 +19,10 @@ struct pdm_job {
   const char *layer; /* full name, and its handle: unet_pdm_layer */
   int handle;
   enum dtype act;
-  int steps;   /* of the inversion; as many as there are levels (999): all of them */
-  int batch;   /* photographs in one pass, 0: all */
-  bool masked; /* keep only the rows inside the mask */
+  const char *engine; /* name of the backend that computes: kept latents of another one are not the same bits; NULL: m's */
+  int steps;          /* of the inversion; as many as there are levels (999): all of them */
+  int batch;          /* photographs in one pass, 0: all */
+  bool masked;        /* keep only the rows inside the mask */
   const char *cache_dir, *state_dir;
   const struct draw_pair *pair; /* sorted, each once: draw_pairs */
   int pairs;
@@ -40,7 +41,20 @@ const float *pdm_mask(const struct pdm_targets *t, int photograph); /* [tokens] 
 /* Q* of a pair that was asked for: out [tokens, channels], rows outside the mask 0. False: not among the pairs. */
 bool pdm_read(const struct pdm_targets *t, int photograph, int timestep, float *out);
 
-/* Number of full passes over how many pictures in all, and of passes up to the layer, that are missing now: for the forecast. */
-void pdm_work(const struct pdm_job *j, int64_t *pictures, int64_t *taps);
+/* What is missing now, for the plan. */
+struct pdm_work {
+  int64_t levels, pictures; /* full passes, and pictures in all of them */
+  int64_t passes;           /* pairs: one pass up to the layer each, and one more where t lies between two levels */
+  int64_t cache_bytes, state_bytes;
+};
+bool pdm_work(const struct pdm_job *j, struct pdm_work *w, struct err *e);
+/* The passes of pdm_make on the counting backend: one level up and one down for n photographs; one pair. */
+bool pdm_plan_inversion(struct ctx *c, const struct pdm_job *j, int n);
+bool pdm_plan_rows(struct ctx *c, const struct pdm_job *j);
+/* Bytes of host memory that they hold beside the workspace. */
+int64_t pdm_inversion_buffers(const struct pdm_job *j, int n);
+int64_t pdm_buffers(const struct pdm_job *j);
+int pdm_at_once(const struct pdm_job *j);       /* pairs in one pass */
+int64_t pdm_row_count(const struct pdm_job *j); /* tokens of the layer */
 
 #endif

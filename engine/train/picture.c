@@ -170,35 +170,58 @@ static void release_pictures(struct image *out, int n) {
   for (int i = 0; out != NULL && i < n; i++) image_release(&out[i]);
 }
 
+/* noise and latents are given by the caller. */
+static bool begin(struct pictures *p) {
+  size_t n = (size_t)p->n;
+  p->guided = p->j->guidance > 1;
+  p->pixels = malloc((size_t)p->j->width * (size_t)p->j->height * 3 * sizeof *p->pixels);
+  p->t = malloc(2 * n * sizeof *p->t);
+  p->distinct = malloc((n + 1) * sizeof *p->distinct);
+  p->row = malloc(2 * n * sizeof *p->row);
+  if (p->pixels == NULL || p->t == NULL || p->distinct == NULL || p->row == NULL) return false;
+  plan_text(p);
+  return true;
+}
+
+static void end(struct pictures *p) {
+  free(p->row);
+  free(p->distinct);
+  free(p->t);
+  free(p->pixels);
+}
+
 bool pictures_make(struct model *m, enum dtype act, const struct picture_job *j, const char *const *prompts, const uint64_t *seeds, int n,
                    const float *noise, struct image *out, float *latents, int (*stop)(void *), void *stop_user, struct err *e) {
   if (!check(m, j, n, e)) return false;
   struct pictures p = {.m = m, .j = j, .prompts = prompts, .n = n, .out = out, .stop = stop, .stop_user = stop_user};
-  p.guided = j->guidance > 1;
   p.size = latent_size_of(m, j->width, j->height);
   float *own_noise = noise == NULL ? seed_noise(seeds, n, &p.size) : NULL;
   float *own_latents = latents == NULL ? malloc((size_t)n * (size_t)p.size.count * sizeof *own_latents) : NULL;
   p.noise = noise != NULL ? noise : own_noise;
   p.latents = latents != NULL ? latents : own_latents;
-  p.pixels = malloc((size_t)j->width * (size_t)j->height * 3 * sizeof *p.pixels);
-  p.t = malloc(2 * (size_t)n * sizeof *p.t);
-  p.distinct = malloc(((size_t)n + 1) * sizeof *p.distinct);
-  p.row = malloc(2 * (size_t)n * sizeof *p.row);
   if (out != NULL) memset(out, 0, (size_t)n * sizeof *out);
-  bool ok = p.noise != NULL && p.latents != NULL && p.pixels != NULL && p.t != NULL && p.distinct != NULL && p.row != NULL;
-  if (ok) {
-    plan_text(&p);
+  bool ok = begin(&p) && p.noise != NULL && p.latents != NULL;
+  if (ok)
     ok = workspace_run(&m->work, m->b, act, make, &p, NULL, e);
-  } else {
+  else
     err_set(e, ERR_FIT, "out of memory for %d pictures", n);
-  }
   if (!ok) release_pictures(out, n);
-  free(p.row);
-  free(p.distinct);
-  free(p.t);
-  free(p.pixels);
+  end(&p);
   free(own_latents);
   free(own_noise);
+  return ok;
+}
+
+bool pictures_plan(struct ctx *c, struct model *m, const struct picture_job *j, const char *const *prompts, int n) {
+  struct image *none = calloc((size_t)n, sizeof *none); /* its presence asks for decoding; a planning run makes no picture */
+  struct pictures p = {.m = m, .j = j, .prompts = prompts, .n = n, .out = none, .size = latent_size_of(m, j->width, j->height)};
+  p.latents = malloc((size_t)n * (size_t)p.size.count * sizeof *p.latents);
+  p.noise = p.latents;
+  bool ok = begin(&p) && none != NULL && p.latents != NULL;
+  ok = ok ? make(c, &p) : err_set(c->err, ERR_FIT, "out of memory for %d pictures", n);
+  end(&p);
+  free(p.latents);
+  free(none);
   return ok;
 }
 

@@ -19,6 +19,8 @@ struct picture_job {
    stop (may be NULL) is asked before each evaluation: non-zero ends with that as the error code. On failure out holds no picture. */
 bool pictures_make(struct model *m, enum dtype act, const struct picture_job *j, const char *const *prompts, const uint64_t *seeds, int n,
                    const float *noise, struct image *out, float *latents, int (*stop)(void *), void *stop_user, struct err *e);
+/* The same on the counting backend: c has a pool without memory. */
+bool pictures_plan(struct ctx *c, struct model *m, const struct picture_job *j, const char *const *prompts, int n);
 /* Initial noise of one picture: stream RNG_SAMPLE of its seed, NHWC order of elements [h, w, c]. */
 void picture_noise(uint64_t seed, int h, int w, int channels, float *out);
 /* round(clamp(x / 2 + 0.5, 0, 1) * 255), x [h, w, 3]. */

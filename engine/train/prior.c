@@ -31,7 +31,7 @@ static void hash_job(const struct model *m, enum dtype act, const struct setting
   sha256_end(&h, out);
 }
 
-static bool choose_dir(const struct model *m, enum dtype act, const struct settings *s, char *out, size_t size, struct err *e) {
+bool prior_dir(const struct model *m, enum dtype act, const struct settings *s, char *out, size_t size, struct err *e) {
   char name[64], hash[65];
   const char *base = s->engine.cache_dir[0] != '\0' ? s->engine.cache_dir : s->run_dir;
   const char *given = s->prior.dir;
@@ -120,7 +120,7 @@ static int mark_present(const struct listing *l, bool *have, int wanted) {
 int prior_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e) {
   char dir[PATH];
   struct listing l;
-  if (!choose_dir(m, act, s, dir, sizeof dir, e) || !list(dir, &l, e)) return -1;
+  if (!prior_dir(m, act, s, dir, sizeof dir, e) || !list(dir, &l, e)) return -1;
   int wanted = own_wanted(&l, s->prior.images), missing = -1;
   bool *have = calloc((size_t)wanted + 1, sizeof *have);
   if (have != NULL)
@@ -326,7 +326,7 @@ struct prior *prior_make(struct model *m, enum dtype act, const struct settings 
     goto fail;
   }
   p->size = latent_size_of(m, s->train.width, s->train.height);
-  if (!choose_dir(m, act, s, p->dir, sizeof p->dir, e)) goto fail;
+  if (!prior_dir(m, act, s, p->dir, sizeof p->dir, e)) goto fail;
   struct making k = {.m = m, .act = act, .s = s, .sink = sink, .dir = p->dir, .size = p->size};
   if (make_missing(&k, e) && collect(p, m, s->prior.images, e)) return p;
 fail:

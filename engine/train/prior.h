@@ -23,6 +23,8 @@ struct prior {
    pictures depend on. */
 struct prior *prior_make(struct model *m, enum dtype act, const struct settings *s, const struct sink *sink, struct err *e);
 void prior_delete(struct prior *p);
+/* Where they are, or will be. */
+bool prior_dir(const struct model *m, enum dtype act, const struct settings *s, char *out, size_t size, struct err *e);
 /* Pictures that prior_make would have to make now; -1 and *e: the directory cannot be used. */
 int prior_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e);
 /* The callbacks of batch.h; latents only where every picture has them, and wanted. p must outlive out. */

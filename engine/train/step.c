@@ -104,7 +104,7 @@ static void forward(struct pass *p) {
   for (int i = 0; i < p->n; i++) t[i] = (float)p->slot[i].t;
   embed_prompts(p);
   make_noisy(p);
-  struct unet_options options = {.recompute = p->o->recompute};
+  struct unet_options options = {.recompute = p->o->recompute, .recompute_blocks = p->o->recompute_blocks};
   p->tap = (struct unet_tap){.handle = -1};
   for (int i = 0; i < p->n; i++)
     if (p->slot[i].kind == SLOT_PDM) p->tap.handle = p->o->pdm_handle;

@@ -22,7 +22,8 @@ struct step_options {
   double prior_weight, pdm_weight;
   double min_snr;  /* gamma, 0: off */
   bool train_text; /* text encoder in the graph, else its output is a constant */
-  bool recompute;
+  bool recompute;  /* and recompute_blocks: struct unet_options */
+  int recompute_blocks;
   int pdm_handle;   /* of unet_pdm_layer; -1: no pdm slot */
   float grad_scale; /* 1 / accumulation */
 };

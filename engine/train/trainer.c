@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/thread.h"
@@ -34,7 +35,7 @@ static void model_source(const struct settings *s, const struct embedded_file *e
     source_dir(out, s->model.path);
 }
 
-static bool open_model(struct trainer *t, struct err *e) {
+bool trainer_open_model(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   struct source source;
   bool lora = s->train.mode == MODE_LORA;
@@ -45,7 +46,7 @@ static bool open_model(struct trainer *t, struct err *e) {
                          .text_lora = lora && s->train.text_encoder ? &text : NULL,
                          .seed = s->train.seed};
   model_source(s, t->embedded, &source);
-  t->m = model_open(t->b, &source, &w, e);
+  t->m = model_open_headers(t->count, &source, &w, e);
   if (!t->m) return false;
   t->set[0] = lora ? unet_lora(t->m->unet)->params : unet_params(t->m->unet);
   t->name[0] = "unet";
@@ -273,12 +274,43 @@ static bool stopped(struct trainer *t, struct err *e) {
   return false;
 }
 
-static bool run_stages(struct trainer *t, struct err *e) {
+/* Bytes of the region that are in RAM: those that a pass wrote to, in whole pages. */
+static int64_t touched(const struct workspace *w) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (w->bytes + page - 1) / page;
+  unsigned char *in = malloc(n + 1);
+  int64_t pages = 0;
+  if (in && mincore(w->base, w->bytes, in) == 0)
+    for (size_t i = 0; i < n; i++) pages += in[i] & 1;
+  free(in);
+  return pages * (int64_t)page;
+}
+
+void trainer_note_work(struct trainer *t) {
+  const struct workspace *w = &t->m->work;
+  if (!w->base || !t->b->op->host_memory || (int64_t)w->bytes < t->out->work_planned) return;
+  t->out->work_planned = (int64_t)w->bytes;
+  t->out->work_touched = touched(w);
+}
+
+/* Everything that needs no weights. */
+static bool open_all(struct trainer *t, struct err *e) {
   t->act = t->s->train.precision == PRECISION_BF16 ? DT_BF16 : DT_F32;
   t->b = backend_open(t->s->engine.device, t->s->engine.threads, e);
-  if (!t->b) return false;
+  t->count = t->b ? backend_open_ops(&backend_count, 1, e) : NULL;
+  if (!t->count) return false;
   tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
-  if (!open_model(t, e) || !open_data(t, e) || !find_state(t, e)) return false;
+  return trainer_open_model(t, e) && open_data(t, e);
+}
+
+/* The region of the stages before may be larger than training wants. */
+static bool begin_training(struct trainer *t, struct err *e) {
+  trainer_note_work(t);
+  workspace_release(&t->m->work, t->b);
+  return open_batch(t, e) && open_optimizer(t, e);
+}
+
+static bool run_stages(struct trainer *t, struct err *e) {
+  if (!open_all(t, e) || !find_state(t, e)) return false;
   if (t->finished) {
     t->state.step = t->s->train.steps;
     checkpoint_path(t->s->run_dir, t->state.step, true, t->out->checkpoint, sizeof t->out->checkpoint);
@@ -287,11 +319,26 @@ static bool run_stages(struct trainer *t, struct err *e) {
     return true;
   }
   t->out->start_step = t->state.step;
-  bool ready = make_dirs(t->state_dir, e) && plan_memory(t, e) && plan_forecast(t, e) && make_class_images(t, e) && make_targets(t, e) &&
-               open_batch(t, e) && open_optimizer(t, e);
+  if (!plan_recall(t, e) || !plan_run(t, true, e)) return false;
+  forecast_plan(&t->forecast, &t->plan, t->todo.rounds);
+  t->sink->plan(t->sink->user, &t->plan);
+  bool ready = make_dirs(t->state_dir, e) && plan_keep(t, e) && model_read(t->m, t->b, t->s->train.seed, e) && make_class_images(t, e) &&
+               make_targets(t, e) && begin_training(t, e);
   if (!ready) return false;
   open_dump(t);
   return train_loop(t, e) ? finish(t, e) : stopped(t, e);
+}
+
+/* What the plan was worth. */
+static void tell_peak(const struct trainer *t) {
+  const struct run_result *r = t->out;
+  char times[800];
+  forecast_text(&t->forecast, times, sizeof times);
+  if (*times) tell(t->sink, LOG_INFO, "time: %s", times);
+  const double mib = 1.0 / (1 << 20);
+  if (r->memory_planned > 0)
+    tell(t->sink, LOG_INFO, "memory: the peak was %.1f MiB, %.1f were planned; of the passes' %.1f MiB, %.1f were used",
+         (double)r->memory_peak * mib, (double)r->memory_planned * mib, (double)r->work_planned * mib, (double)r->work_touched * mib);
 }
 
 static void release(struct trainer *t) {
@@ -307,7 +354,18 @@ static void release(struct trainer *t) {
   draw_release(&t->draw);
   dataset_close(&t->data);
   model_close(t->m);
-  if (t->b) backend_close(t->b);
+  backend_close(t->count);
+  backend_close(t->b);
+}
+
+static void begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink) {
+  *t = (struct trainer){.own = *s, .embedded = embedded, .sink = sink, .pdm_handle = -1, .started = now_seconds()};
+  t->s = &t->own;
+  snprintf(t->state_dir, sizeof t->state_dir, "%s/state", s->run_dir);
+  if (s->engine.cache_dir && *s->engine.cache_dir)
+    snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
+  else
+    snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
 }
 
 bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out,
@@ -319,16 +377,38 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   if (!out) out = &ignored;
   *out = (struct run_result){.last_loss = NAN};
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  *t = (struct trainer){.s = s, .embedded = embedded, .sink = sink, .out = out, .pdm_handle = -1, .started = now_seconds()};
-  snprintf(t->state_dir, sizeof t->state_dir, "%s/state", s->run_dir);
-  if (s->engine.cache_dir && *s->engine.cache_dir)
-    snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
-  else
-    snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
+  begin(t, s, embedded, sink);
+  forecast_begin(&t->forecast, sink);
+  t->sink = &t->forecast.sink;
+  t->out = out;
   bool ok = run_stages(t, e);
   out->steps_done = t->state.step;
   out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;
   out->seconds = now_seconds() - t->started;
+  out->memory_planned = t->plan.memory;
+  out->memory_peak = (int64_t)process_memory_peak();
+  if (t->m) trainer_note_work(t);
+  if (t->plan.memory > 0) tell_peak(t);
+  release(t);
+  free(t);
+  return ok;
+}
+
+bool engine_plan(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, const struct plan_options *o,
+                 struct run_plan *out, struct err *e) {
+  struct err mine = {0};
+  struct run_result ignored = {.last_loss = NAN};
+  struct trainer *t = calloc(1, sizeof *t);
+  if (!e) e = &mine;
+  *out = (struct run_plan){.places = 0};
+  if (!t) return err_set(e, ERR_FIT, "out of memory");
+  begin(t, s, embedded, sink);
+  t->out = &ignored;
+  t->state = (struct run_state){.sampled = -1};
+  bool ok = open_all(t, e);
+  if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
+  ok = ok && plan_recall(t, e) && plan_run(t, o->measure, e);
+  *out = t->plan;
   release(t);
   free(t);
   return ok;

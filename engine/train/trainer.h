@@ -5,19 +5,28 @@
 #include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/dump.h"
+#include "train/forecast.h"
 #include "train/optimizer.h"
 #include "train/prior.h"
 #include "train/tell.h"
 
 enum { TRAINER_PATH = 4300, PROBE_PAIRS = 64 };
 
+/* What is still to be done: a stopped run, or one before, has done a part. */
+struct plan_todo {
+  int classes;         /* class images to be made */
+  struct pdm_work pdm; /* PDM targets to be made */
+  int steps, rounds;   /* optimiser steps; how often samples are made */
+};
+
 struct trainer {
-  const struct settings *s;
+  const struct settings *s; /* &own */
+  struct settings own;      /* as given, but for what the plan changed: pictures at once, the moments' type */
   const struct embedded_file *embedded;
   const struct sink *sink;
   struct run_result *out;
 
-  struct backend *b;
+  struct backend *b, *count; /* the one that computes; the counting one, on which the model's headers are opened */
   struct model *m;
   enum dtype act;
   struct dataset data;
@@ -37,6 +46,10 @@ struct trainer {
   struct step_options options;
   size_t step_bytes; /* of the workspace that a training step takes */
 
+  struct plan_todo todo;
+  struct run_plan plan;
+  struct forecast forecast; /* sink is &forecast.sink in a run */
+
   struct run_state state;
   bool resumed, finished; /* finished: an earlier call had done everything */
 
@@ -47,9 +60,17 @@ struct trainer {
   double started;
 };
 
-/* --- plan.c: memory and time before anything long begins --- */
-bool plan_memory(struct trainer *t, struct err *e);   /* sets step_bytes, may switch recomputation on; ERR_FIT with the remedy */
-bool plan_forecast(struct trainer *t, struct err *e); /* measures the machine's rate and says how long each stage will take */
+/* --- trainer.c --- */
+bool trainer_open_model(struct trainer *t, struct err *e); /* its headers, on t->count; sets t->m, t->set */
+
+void trainer_note_work(struct trainer *t); /* how much of the region of the passes was touched, for the result */
+
+/* --- plan.c: memory, disk and time before anything long begins --- */
+bool plan_todo(struct trainer *t, struct err *e);
+bool plan_run(struct trainer *t, bool measure, struct err *e); /* fills t->plan; may change t->own; ERR_FIT with the remedy */
+/* What a run that was begun planned stays as it is, since pictures made in other batches differ in their last bits: kept in the run's state. */
+bool plan_keep(const struct trainer *t, struct err *e);
+bool plan_recall(struct trainer *t, struct err *e); /* nothing to recall is fine */
 struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e);
 struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs);
 

@@ -13,7 +13,7 @@
 
 #include "train/encode.h"
 
-enum { CHUNK = 100 };
+enum { CHUNK = 100, HEADER = 256 /* bytes before the numbers of a file, about */ };
 
 int trajectory_level(const struct pdm_job *j, int k) {
   int64_t top = j->m->schedule.steps - 1;
@@ -49,8 +49,9 @@ static void make_key(struct trajectory *t) {
   struct sha256 s;
   char text[256];
   sha256_begin(&s);
-  int n = snprintf(text, sizeof text, "trajectory 1\n%s\n%s %s\n%dx%d %d of %d, prediction %d\n", j->m->hash, j->m->b->op->name,
-                   dtype_name(j->act), j->d->width, j->d->height, j->steps, j->m->schedule.steps, (int)j->m->schedule.prediction);
+  int n = snprintf(text, sizeof text, "trajectory 1\n%s\n%s %s\n%dx%d %d of %d, prediction %d\n", j->m->hash,
+                   j->engine ? j->engine : j->m->b->op->name, dtype_name(j->act), j->d->width, j->d->height, j->steps, j->m->schedule.steps,
+                   (int)j->m->schedule.prediction);
   sha256_add(&s, text, (size_t)n);
   sha256_add(&s, j->class_prompt, strlen(j->class_prompt) + 1);
   sha256_add(&s, j->m->schedule.abar, (size_t)j->m->schedule.steps * sizeof *j->m->schedule.abar);
@@ -309,6 +310,7 @@ bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, st
   r.pixels = calloc((size_t)t->j->d->width * (size_t)t->j->d->height * 3, sizeof *r.pixels);
   r.scratch = calloc((size_t)r.size.count * 2, sizeof *r.scratch);
   bool ok = (r.x && r.chunk && r.pixels && r.scratch) || err_set(e, ERR_FIT, "out of memory for the latents of %d photographs", t->n);
+  if (ok) tell_progress(t->j->sink, "pdm targets", r.done, r.total);
   ok = ok && make_dirs(t->dir, e) && find_start(&r, e) && workspace_run(&t->j->m->work, t->j->m->b, t->j->act, compute, &r, NULL, e);
   if (ok) {
     char path[4200];
@@ -322,6 +324,33 @@ bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, st
   free(r.pixels);
   free(r.scratch);
   return ok;
+}
+
+bool trajectory_plan(struct ctx *c, const struct pdm_job *j, int n) {
+  struct trajectory t = {.j = j, .n = n};
+  struct run r = {.t = &t, .size = latent_size_of(j->m, j->d->width, j->d->height), .low = j->steps + 1};
+  r.count = r.size.count * n;
+  r.x = calloc((size_t)r.count, sizeof *r.x);
+  r.pixels = calloc((size_t)j->d->width * (size_t)j->d->height * 3, sizeof *r.pixels);
+  r.scratch = calloc((size_t)r.size.count * 2, sizeof *r.scratch);
+  bool ok = (r.x && r.pixels && r.scratch) || err_set(c->err, ERR_FIT, "out of memory for the latents of %d photographs", n);
+  ok = ok && compute(c, &r);
+  free(r.x);
+  free(r.pixels);
+  free(r.scratch);
+  return ok;
+}
+
+int64_t trajectory_buffers(const struct pdm_job *j, int n) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  int levels = j->steps + 1 < CHUNK ? j->steps + 1 : CHUNK;
+  return (int64_t)sizeof(float) * ((1 + levels) * s.count * n + 2 * s.count + (int64_t)j->d->width * j->d->height * 3);
+}
+
+int64_t trajectory_disk(const struct pdm_job *j, int n) {
+  struct latent_size s = latent_size_of(j->m, j->d->width, j->d->height);
+  int64_t files = j->steps / CHUNK + 1;
+  return (int64_t)sizeof(float) * (j->steps + 1) * s.count * n + files * HEADER;
 }
 
 bool trajectory_read(const struct trajectory *t, int i, int k, float *out, struct err *e) {

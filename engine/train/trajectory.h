@@ -25,6 +25,10 @@ bool trajectory_complete(const struct trajectory *t);
 int64_t trajectory_missing(const struct trajectory *t); /* passes of the network still to do */
 /* Computes what is missing. done: passes of earlier groups, for progress out of total. */
 bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, struct err *e);
+/* One level up and one down for n photographs on the counting backend. */
+bool trajectory_plan(struct ctx *c, const struct pdm_job *j, int n);
+int64_t trajectory_buffers(const struct pdm_job *j, int n); /* bytes of host memory beside the workspace */
+int64_t trajectory_disk(const struct pdm_job *j, int n);    /* bytes of a complete one */
 /* Latents of the i-th photograph at k: out [h, w, c]. */
 bool trajectory_read(const struct trajectory *t, int i, int k, float *out, struct err *e);
 

@@ -2,10 +2,10 @@
  *
  * FLOPs are two for each multiply and add of linear, convolution and attention, and one for each output element of everything
  * else. Bytes are those of every tensor and parameter read or written once. Parameters need not be bound: what is not frozen
- * is taken as trained. */
-#include "backend/backend.h"
-
+ * is taken as trained. A backend in rehearsal (b->like) sees the calls that may take scratch or packed weights. */
 #include <string.h>
+
+#include "backend/count/profile.h"
 
 static double bytes_of(const struct tensor *t) {
   return t ? (double)tensor_bytes(t) : 0;
@@ -23,6 +23,10 @@ static double param_bytes(const struct param *p) {
 static double grad_bytes(const struct param *p) {
   return p && !p->frozen ? 8.0 * (double)p->count : 0;
 }
+
+/* The same call on the backend that is rehearsed. */
+#define REHEARSE(slot, ...) \
+  if (b->like) b->like->op->slot(b->like, __VA_ARGS__)
 
 static void add_work(struct backend *b, double flops, double bytes) {
   b->flops += flops;
@@ -74,6 +78,11 @@ static void count_move(struct backend *b, void *dst, const void *src, size_t byt
   b->bytes += 2.0 * (double)bytes;
 }
 
+static size_t count_taken(size_t bytes) {
+  (void)bytes;
+  return 0;
+}
+
 static void count_drop_pack(struct backend *b, struct param *p) {
   (void)b;
   (void)p;
@@ -84,39 +93,62 @@ static void count_drop_pack(struct backend *b, struct param *p) {
 static void count_fill(struct backend *b, struct tensor *y, float value) {
   (void)value;
   add_work(b, 0, bytes_of(y));
+  op_note_move(b, y);
 }
 
 static void count_cast(struct backend *b, struct tensor *y, const struct tensor *x) {
   add_work(b, count_of(y), bytes_of(y) + bytes_of(x));
+  op_note_move(b, y);
 }
 
 static void count_axpby(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta) {
   (void)alpha;
   add_work(b, count_of(y), bytes_of(x) + (beta != 0 ? 2 : 1) * bytes_of(y));
+  op_note_move(b, y);
 }
 
 /* add, add_rows, concat */
 static void count_two(struct backend *b, struct tensor *y, const struct tensor *x1, const struct tensor *x2) {
   add_work(b, count_of(y), bytes_of(y) + bytes_of(x1) + bytes_of(x2));
+  op_note_move(b, y);
 }
 
-/* geglu, sum_rows, upsample and its backward */
+/* upsample and its backward */
 static void count_one(struct backend *b, struct tensor *y, const struct tensor *x) {
   add_work(b, count_of(y), bytes_of(y) + bytes_of(x));
+  op_note_move(b, y);
+}
+
+static void count_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy) {
+  REHEARSE(sum_rows, de, dy);
+  count_one(b, de, dy);
 }
 
 static void count_act(struct backend *b, struct tensor *y, const struct tensor *x, enum activation kind) {
   (void)kind;
-  count_one(b, y, x);
+  add_work(b, count_of(y), bytes_of(y) + bytes_of(x));
+  op_note(b, OP_ACT, y, NULL, (struct op_dims){{tensor_count(y)}}, count_of(y));
 }
 
 static void count_act_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, enum activation kind) {
   (void)kind;
-  count_two(b, dx, dy, x);
+  add_work(b, count_of(dx), bytes_of(dx) + bytes_of(dy) + bytes_of(x));
+  op_note(b, OP_ACT, dx, NULL, (struct op_dims){{tensor_count(dx)}}, count_of(dx));
+}
+
+static void count_geglu(struct backend *b, struct tensor *y, const struct tensor *x) {
+  add_work(b, count_of(y), bytes_of(y) + bytes_of(x));
+  op_note(b, OP_GEGLU, y, NULL, (struct op_dims){{tensor_rows(y), tensor_last(y)}}, count_of(y));
+}
+
+static void count_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x) {
+  add_work(b, count_of(dx), bytes_of(dx) + bytes_of(dy) + bytes_of(x));
+  op_note(b, OP_GEGLU, dy, NULL, (struct op_dims){{tensor_rows(dy), tensor_last(dy)}}, count_of(dx));
 }
 
 static void count_split(struct backend *b, struct tensor *x1, struct tensor *x2, const struct tensor *y) {
   add_work(b, count_of(y), bytes_of(y) + bytes_of(x1) + bytes_of(x2));
+  op_note_move(b, y);
 }
 
 static void count_embed(struct backend *b, struct tensor *y, const struct tensor *ids, const struct param *table,
@@ -124,33 +156,42 @@ static void count_embed(struct backend *b, struct tensor *y, const struct tensor
   (void)table;
   (void)position;
   add_work(b, count_of(y), 3 * bytes_of(y) + bytes_of(ids));
+  op_note_move(b, y);
 }
 
 static void count_embed_bwd(struct backend *b, struct param *table, struct param *position, const struct tensor *ids,
                             const struct tensor *dy) {
   double trained = (table && !table->frozen) + (position && !position->frozen);
   add_work(b, trained * count_of(dy), (1 + 2 * trained) * bytes_of(dy) + bytes_of(ids));
+  op_note_move(b, dy);
 }
 
 /* --- linear and convolution --- */
 
 static void count_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha,
                          float beta) {
+  REHEARSE(linear, y, x, w, bias, alpha, beta);
   (void)alpha;
   double moved = (beta != 0 ? 2 : 1) * bytes_of(y) + bytes_of(x) + param_bytes(w) + param_bytes(bias);
   add_work(b, 2 * count_of(y) * (double)tensor_last(x), moved);
+  op_note_linear(b, OP_LINEAR, x, y, w, bias != NULL, 2 * count_of(y) * (double)tensor_last(x));
 }
 
 static void count_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta) {
-  count_linear(b, dx, dy, w, NULL, alpha, beta);
+  (void)alpha;
+  REHEARSE(linear_dx, dx, dy, w, alpha, beta);
+  add_work(b, 2 * count_of(dx) * (double)tensor_last(dy), (beta != 0 ? 2 : 1) * bytes_of(dx) + bytes_of(dy) + param_bytes(w));
+  op_note_linear(b, OP_LINEAR_DX, dx, dy, w, false, 2 * count_of(dx) * (double)tensor_last(dy));
 }
 
 static void count_linear_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
                             float alpha) {
+  REHEARSE(linear_dw, w, bias, x, dy, alpha);
   (void)alpha;
   bool trained = w && !w->frozen;
   if (!trained && (!bias || bias->frozen)) return;
   double products = trained ? 2 * count_of(dy) * (double)tensor_last(x) : 0;
+  op_note_linear(b, OP_LINEAR_DW, x, dy, w, bias && !bias->frozen, products);
   add_work(b, products, bytes_of(dy) + (trained ? bytes_of(x) : 0) + grad_bytes(w) + grad_bytes(bias));
 }
 
@@ -161,46 +202,69 @@ static double conv_flops(const struct tensor *x, const struct tensor *y, const s
 
 static void count_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias,
                        const struct conv_shape *s) {
+  REHEARSE(conv, y, x, w, bias, s);
   add_work(b, conv_flops(x, y, s), bytes_of(x) + bytes_of(y) + param_bytes(w) + param_bytes(bias));
+  op_note_conv(b, OP_CONV, x, y, w, s, conv_flops(x, y, s));
 }
 
 static void count_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s) {
+  REHEARSE(conv_dx, dx, dy, w, s);
   add_work(b, conv_flops(dx, dy, s), bytes_of(dx) + bytes_of(dy) + param_bytes(w));
+  op_note_conv(b, OP_CONV_DX, dx, dy, w, s, conv_flops(dx, dy, s));
 }
 
 static void count_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
                           const struct conv_shape *s) {
+  REHEARSE(conv_dw, w, bias, x, dy, s);
   bool trained = w && !w->frozen;
   if (!trained && (!bias || bias->frozen)) return;
   double products = trained ? conv_flops(x, dy, s) : 0;
+  op_note_conv(b, OP_CONV_DW, x, dy, w, s, products);
   add_work(b, products, bytes_of(dy) + (trained ? bytes_of(x) : 0) + grad_bytes(w) + grad_bytes(bias));
 }
 
 /* --- normalisation and attention --- */
 
+static void norm_work(struct backend *b, const struct tensor *y, const struct tensor *stats, const struct tensor *x,
+                      const struct param *gamma, const struct param *beta) {
+  add_work(b, count_of(y), bytes_of(y) + bytes_of(stats) + bytes_of(x) + param_bytes(gamma) + param_bytes(beta));
+}
+
+static void norm_bwd_work(struct backend *b, const struct tensor *dx, const struct tensor *dy, const struct tensor *x,
+                          const struct tensor *stats, const struct param *gamma, const struct param *beta) {
+  add_work(b, count_of(dx), bytes_of(dx) + bytes_of(dy) + bytes_of(x) + bytes_of(stats) + grad_bytes(gamma) + grad_bytes(beta));
+}
+
+static struct op_dims group_dims(const struct tensor *x, int groups) {
+  return (struct op_dims){{x->dim[0], tensor_rows(x) / x->dim[0], tensor_last(x), groups}};
+}
+
 static void count_group_norm(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
                              const struct param *beta, int groups, float eps, bool silu) {
-  (void)groups;
-  (void)eps;
-  (void)silu;
-  add_work(b, count_of(y), bytes_of(y) + bytes_of(stats) + bytes_of(x) + param_bytes(gamma) + param_bytes(beta));
+  REHEARSE(group_norm, y, stats, x, gamma, beta, groups, eps, silu);
+  norm_work(b, y, stats, x, gamma, beta);
+  op_note(b, OP_GROUP_NORM, x, gamma, group_dims(x, groups), count_of(y));
 }
 
 static void count_group_norm_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x,
                                  const struct tensor *stats, struct param *gamma, struct param *beta, int groups, bool silu) {
-  (void)groups;
-  (void)silu;
-  add_work(b, count_of(dx), bytes_of(dx) + bytes_of(dy) + bytes_of(x) + bytes_of(stats) + grad_bytes(gamma) + grad_bytes(beta));
+  REHEARSE(group_norm_bwd, dx, dy, x, stats, gamma, beta, groups, silu);
+  norm_bwd_work(b, dx, dy, x, stats, gamma, beta);
+  op_note(b, OP_GROUP_NORM_BWD, x, gamma, group_dims(x, groups), count_of(dx));
 }
 
 static void count_layer_norm(struct backend *b, struct tensor *y, struct tensor *stats, const struct tensor *x, const struct param *gamma,
                              const struct param *beta, float eps) {
-  count_group_norm(b, y, stats, x, gamma, beta, 1, eps, false);
+  REHEARSE(layer_norm, y, stats, x, gamma, beta, eps);
+  norm_work(b, y, stats, x, gamma, beta);
+  op_note(b, OP_LAYER_NORM, x, gamma, (struct op_dims){{tensor_rows(x), tensor_last(x)}}, count_of(y));
 }
 
 static void count_layer_norm_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x,
                                  const struct tensor *stats, struct param *gamma, struct param *beta) {
-  count_group_norm_bwd(b, dx, dy, x, stats, gamma, beta, 1, false);
+  REHEARSE(layer_norm_bwd, dx, dy, x, stats, gamma, beta);
+  norm_bwd_work(b, dx, dy, x, stats, gamma, beta);
+  op_note(b, OP_LAYER_NORM_BWD, x, gamma, (struct op_dims){{tensor_rows(x), tensor_last(x)}}, count_of(dx));
 }
 
 /* One product of all queries with all keys; a causal mask leaves half. */
@@ -211,15 +275,19 @@ static double attention_product(const struct tensor *q, const struct tensor *k, 
 /* q k^T, p v */
 static void count_attention(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                             const struct tensor *v, const struct attention_shape *s) {
+  REHEARSE(attention, o, lse, q, k, v, s);
   add_work(b, 2 * attention_product(q, k, s), bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
+  op_note_attention(b, OP_ATTENTION, q, k, s, 2 * attention_product(q, k, s));
 }
 
 /* q k^T again, do v^T, p^T do, ds k, ds^T q */
 static void count_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
                                 const struct tensor *o, const struct tensor *lse, const struct tensor *q, const struct tensor *k,
                                 const struct tensor *v, const struct attention_shape *s) {
+  REHEARSE(attention_bwd, dq, dk, dv, d_o, o, lse, q, k, v, s);
   double out = bytes_of(dq) + bytes_of(dk) + bytes_of(dv);
   add_work(b, 5 * attention_product(q, k, s), 2 * out + bytes_of(d_o) + bytes_of(o) + bytes_of(lse));
+  op_note_attention(b, OP_ATTENTION_BWD, q, k, s, 5 * attention_product(q, k, s));
   (void)v;
 }
 
@@ -265,16 +333,17 @@ const struct backend_ops backend_count = {
     .download = count_download,
     .move = count_move,
     .drop_pack = count_drop_pack,
+    .taken = count_taken,
     .fill = count_fill,
     .cast = count_cast,
     .axpby = count_axpby,
     .add = count_two,
     .act = count_act,
     .act_bwd = count_act_bwd,
-    .geglu = count_one,
-    .geglu_bwd = count_two,
+    .geglu = count_geglu,
+    .geglu_bwd = count_geglu_bwd,
     .add_rows = count_two,
-    .sum_rows = count_one,
+    .sum_rows = count_sum_rows,
     .concat = count_two,
     .split = count_split,
     .upsample = count_one,

@@ -69,8 +69,26 @@ static const char *cpu_describe(const struct backend *b) {
   return cpu_of(b)->text;
 }
 
+static void cpu_rehearse(struct backend *b, bool on) {
+  struct cpu *c = cpu_of(b);
+  c->rehearsing = on;
+  if (!on) return;
+  c->scratch.rehearsed = c->scratch2.rehearsed = 0;
+  b->need = (struct backend_need){0};
+}
+
+static float *note(struct backend *b, struct cpu_buffer *s, size_t bytes) {
+  struct cpu *c = cpu_of(b);
+  if (bytes > s->rehearsed) s->rehearsed = bytes;
+  b->need.scratch = 0;
+  if (c->scratch.rehearsed) b->need.scratch += ref_taken(c->scratch.rehearsed);
+  if (c->scratch2.rehearsed) b->need.scratch += ref_taken(c->scratch2.rehearsed);
+  return NULL;
+}
+
 static float *grown(struct backend *b, struct cpu_buffer *s, int64_t n) {
   size_t bytes = (size_t)(n > 0 ? n : 1) * sizeof(float);
+  if (cpu_of(b)->rehearsing) return note(b, s, bytes);
   if (s->p && bytes <= s->bytes) return s->p;
   ref_release(b, s->p, s->bytes);
   s->p = ref_alloc(b, bytes, &b->fault);
@@ -97,6 +115,8 @@ const struct backend_ops backend_cpu = {
     .download = ref_copy,
     .move = ref_copy,
     .drop_pack = cpu_drop_pack,
+    .taken = ref_taken,
+    .rehearse = cpu_rehearse,
     .fill = cpu_fill,
     .cast = cpu_cast,
     .axpby = cpu_axpby,

@@ -15,6 +15,7 @@ struct dnnl; /* dnnl.c, or dnnl_none.c in a build without oneDNN */
 struct cpu_buffer {
   void *p;
   size_t bytes;
+  size_t rehearsed; /* the largest need of a rehearsal */
 };
 
 struct cpu {
@@ -22,6 +23,7 @@ struct cpu {
   struct dnnl *dnnl;  /* NULL: not in this build, or unusable */
   bool wide_vectors;  /* AVX-512 */
   bool bf16_products; /* AVX512_BF16 or AMX */
+  bool rehearsing;    /* backend.h: rehearse */
   struct cpu_buffer scratch, scratch2;
   char text[128];
 };
@@ -31,7 +33,8 @@ static inline struct cpu *cpu_of(const struct backend *b) {
 }
 
 /* Scratch of the running call: n floats, 64-byte aligned, contents undefined, gone with the next call of a slot.
-   NULL and b->fault where there is no memory. Kept between calls: a steady step asks the system for nothing. */
+   NULL and b->fault where there is no memory; NULL in a rehearsal, too: a slot that gets it returns, one that needs none asks `rehearsing`.
+   Kept between calls: a steady step asks the system for nothing. */
 float *cpu_scratch(struct backend *b, int64_t n);
 float *cpu_scratch2(struct backend *b, int64_t n); /* another, for slots that other slots call */
 static inline int64_t cpu_round(int64_t n) {

@@ -143,10 +143,11 @@ static void *pack_room(struct backend *b, struct param *w, const struct dn_op *o
   *fresh = c->op != op || c->version != w->version;
   if (c->op != op) {
     ref_release(b, c->p, c->bytes);
+    if (cpu_of(b)->rehearsing) b->need.packed += ref_taken(dn_op_weights(op)) - (c->op ? ref_taken(c->bytes) : 0);
     c->bytes = dn_op_weights(op);
-    c->p = ref_alloc(b, c->bytes, &b->fault);
+    c->p = cpu_of(b)->rehearsing ? NULL : ref_alloc(b, c->bytes, &b->fault);
   }
-  c->op = c->p ? op : NULL;
+  c->op = c->p || cpu_of(b)->rehearsing ? op : NULL;
   c->version = w->version;
   return c->p ? c->p : scratch;
 }
@@ -169,10 +170,11 @@ static bool run_op(struct backend *b, const struct dn_key *key, void *x, struct 
   if (!op) return false;
   int64_t own = floats_of(dn_op_scratch(op)), packed = floats_of(dn_op_weights(op)), plain = turned ? cpu_round(w->count) : 0;
   float *scratch = cpu_scratch(b, own + packed + plain);
+  bool fresh = false, ok = true;
+  if (!scratch && packed && cpu_of(b)->rehearsing) pack_room(b, w, op, dx, NULL, &fresh);
   if (!scratch) return true;
   const float *from = w->w;
   void *weights = w->w;
-  bool fresh = false, ok = true;
   if (packed) weights = pack_room(b, w, op, dx, scratch + own, &fresh);
   if (turned && (fresh || !packed)) {
     turn(b, scratch + own + packed, w->w, key->ci, key->co, key->kh * key->kw);

@@ -22,7 +22,7 @@ const char *ref_describe(const struct backend *b) {
   return "ref: plain C, 1 thread";
 }
 
-static size_t whole_pages(size_t bytes) {
+size_t ref_taken(size_t bytes) {
   size_t page = bytes < HUGE_PAGE ? (size_t)sysconf(_SC_PAGESIZE) : HUGE_PAGE;
   if (bytes == 0) bytes = 1;
   return bytes > SIZE_MAX - page ? 0 : (bytes + page - 1) / page * page;
@@ -31,7 +31,7 @@ static size_t whole_pages(size_t bytes) {
 /* Fresh pages of the kernel are zero. Touching 4 KiB pages one by one costs 11 us each, so huge ones are asked for. */
 void *ref_alloc(struct backend *b, size_t bytes, struct err *e) {
   (void)b;
-  size_t n = whole_pages(bytes);
+  size_t n = ref_taken(bytes);
   void *p = n ? mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
   if (p == MAP_FAILED) {
     err_set(e, ERR_FIT, "no %.1f MiB of memory: close other programs, or choose a smaller batch or resolution", (double)bytes / (1 << 20));
@@ -45,7 +45,7 @@ void *ref_alloc(struct backend *b, size_t bytes, struct err *e) {
 
 void ref_release(struct backend *b, void *p, size_t bytes) {
   (void)b;
-  if (p) munmap(p, whole_pages(bytes));
+  if (p) munmap(p, ref_taken(bytes));
 }
 
 void ref_copy(struct backend *b, void *dst, const void *src, size_t bytes) {

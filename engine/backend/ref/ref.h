@@ -41,6 +41,7 @@ float ref_act_slope(float x, enum activation kind);
 bool ref_open(struct backend *b, struct err *e);
 void ref_close(struct backend *b);
 const char *ref_describe(const struct backend *b);
+size_t ref_taken(size_t bytes); /* whole pages, huge ones from 2 MiB on */
 void *ref_alloc(struct backend *b, size_t bytes, struct err *e);
 void ref_release(struct backend *b, void *p, size_t bytes);
 void ref_copy(struct backend *b, void *dst, const void *src, size_t bytes); /* upload, download, move */

@@ -13,6 +13,7 @@ const struct backend_ops backend_ref = {
     .download = ref_copy,
     .move = ref_copy,
     .drop_pack = ref_drop_pack,
+    .taken = ref_taken,
     .fill = ref_fill,
     .cast = ref_cast,
     .axpby = ref_axpby,

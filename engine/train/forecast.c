@@ -1,0 +1,138 @@
+#include "train/forecast.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/thread.h"
+
+static const double trusted = 0.1; /* of a stage that must be done before its own pace counts alone */
+
+/* Measured seconds for a planned one, of all that was done; 1 while there is too little to tell. */
+static double correction(const struct forecast *f) {
+  double spent = 0, planned = 0;
+  for (int i = 0; i < PLAN_STAGES; i++) {
+    const struct forecast_stage *s = f->stage + i;
+    if (s->part <= 0 || s->planned <= 0) continue;
+    spent += s->spent;
+    planned += s->planned * s->part;
+  }
+  return spent > 1 && planned > 0 ? spent / planned : 1;
+}
+
+static double stage_left(const struct forecast_stage *s, double factor) {
+  double by_plan = s->planned * factor, weight = s->part < trusted ? s->part / trusted : 1;
+  double pace = s->part > 0 ? s->spent / s->part : 0;
+  return (1 - s->part) * (weight * pace + (1 - weight) * by_plan);
+}
+
+double forecast_left(const struct forecast *f) {
+  double left = 0, factor = correction(f);
+  for (int i = 0; i < PLAN_STAGES; i++) left += stage_left(f->stage + i, factor);
+  return left;
+}
+
+static int find_stage(const struct forecast *f, const char *name) {
+  for (int i = 0; i < PLAN_STAGES; i++)
+    if (f->name[i] && strcmp(f->name[i], name) == 0) return i;
+  return -1;
+}
+
+/* The time since the last progress belongs to the stage that has now done something; where one only says that it begins, to the one before. */
+static void spend(struct forecast *f, int stage, int64_t done) {
+  double now = now_seconds();
+  bool begins = stage < 0 || f->stage[stage].first < 0 || done <= f->stage[stage].last;
+  int to = begins ? f->now : stage;
+  if (to >= 0) f->stage[to].spent += now - f->since;
+  f->since = now;
+}
+
+static void advance(struct forecast *f, struct forecast_stage *s, int64_t done, int64_t total) {
+  bool samples = f->rounds > 1 && strcmp(f->name[f->now], "samples") == 0;
+  if (s->first < 0) s->first = done;
+  if (samples && s->last >= 0 && done < s->last) s->rounds++;
+  s->last = done;
+  int64_t all = total - (samples ? 0 : s->first), have = done - (samples ? 0 : s->first);
+  double part = all > 0 ? (double)have / (double)all : 1;
+  if (samples) part = ((double)s->rounds + part) / f->rounds;
+  if (part > s->part) s->part = part < 1 ? part : 1;
+}
+
+static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
+  struct forecast *f = user;
+  int at = find_stage(f, stage);
+  spend(f, at, done);
+  f->now = at;
+  if (f->now >= 0) advance(f, f->stage + f->now, done, total);
+  if (!f->outer) return;
+  if (f->outer->left && f->now >= 0) f->outer->left(f->outer->user, forecast_left(f));
+  if (f->outer->progress) f->outer->progress(f->outer->user, stage, done, total);
+}
+
+/* The others go straight through. */
+static void on_log(void *user, enum log_level level, const char *text) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  if (s && s->log) s->log(s->user, level, text);
+}
+
+static void on_metrics(void *user, const struct metrics *m) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  if (s && s->metrics) s->metrics(s->user, m);
+}
+
+static bool on_sample(void *user, const struct sample_event *v, struct err *e) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  return !s || !s->sample || s->sample(s->user, v, e);
+}
+
+static void on_checkpoint(void *user, int step, const char *path, bool final) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  if (s && s->checkpoint) s->checkpoint(s->user, step, path, final);
+}
+
+static enum engine_command on_poll(void *user) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  return s && s->poll ? s->poll(s->user) : ENGINE_GO_ON;
+}
+
+static void on_plan(void *user, const struct run_plan *p) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  if (s && s->plan) s->plan(s->user, p);
+}
+
+void forecast_begin(struct forecast *f, const struct sink *outer) {
+  *f = (struct forecast){.outer = outer, .now = -1, .since = now_seconds()};
+  f->sink = (struct sink){.user = f,
+                          .log = on_log,
+                          .progress = on_progress,
+                          .metrics = on_metrics,
+                          .sample = on_sample,
+                          .checkpoint = on_checkpoint,
+                          .poll = on_poll,
+                          .plan = on_plan};
+}
+
+/* The probe has no progress of its own: it is a part of training; so is the photographs' encoding. */
+void forecast_plan(struct forecast *f, const struct run_plan *p, int rounds) {
+  int training = -1;
+  double within = 0;
+  f->rounds = rounds;
+  for (int i = 0; i < PLAN_STAGES; i++) {
+    bool inside = strcmp(p->stage[i].name, "probe") == 0 || strcmp(p->stage[i].name, "encoding") == 0;
+    f->name[i] = p->stage[i].name;
+    f->stage[i] = (struct forecast_stage){.planned = inside ? 0 : p->stage[i].seconds, .first = -1, .last = -1};
+    if (inside) within += p->stage[i].seconds;
+    if (strcmp(p->stage[i].name, "training") == 0) training = i;
+  }
+  if (training >= 0) f->stage[training].planned += within;
+  f->now = find_stage(f, "loading");
+  f->since = now_seconds();
+}
+
+void forecast_text(const struct forecast *f, char *out, size_t n) {
+  size_t used = 0;
+  out[0] = '\0';
+  for (int i = 0; i < PLAN_STAGES && used < n; i++)
+    if (f->stage[i].spent > 0 || f->stage[i].part > 0)
+      used += (size_t)snprintf(out + used, n - used, "%s%s %.1f s (%.1f expected)", used ? ", " : "", f->name[i], f->stage[i].spent,
+                               f->stage[i].planned);
+}

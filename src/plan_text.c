@@ -1,0 +1,170 @@
+#include "plan_text.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+
+#include "text.h"
+
+const char *duration_text(double s, char *buf, size_t n) {
+  if (s >= 3600 * 48) {
+    text_put(buf, n, "%.1f days", s / 86400);
+  } else if (s >= 3600) {
+    text_put(buf, n, "%.1f hours", s / 3600);
+  } else if (s >= 60) {
+    text_put(buf, n, "%.1f minutes", s / 60);
+  } else {
+    text_put(buf, n, "%.1f s", s);
+  }
+  return buf;
+}
+
+const char *bytes_text(int64_t bytes, char *buf, size_t n) {
+  double b = (double)bytes;
+  if (b >= 1 << 30) {
+    text_put(buf, n, "%.2f GiB", b / (1 << 30));
+  } else if (b >= 1 << 20) {
+    text_put(buf, n, "%.1f MiB", b / (1 << 20));
+  } else {
+    text_put(buf, n, "%.0f KiB", ceil(b / 1024));
+  }
+  return buf;
+}
+
+/* --- text ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void print_stage(const struct plan_stage *s, FILE *out) {
+  char memory[32], disk[32] = "", time[32];
+  if (s->units == 0) return;
+  if (s->disk > 0) bytes_text(s->disk, disk, sizeof disk);
+  fprintf(out, "%-14s %8lld %12s %12s %14s\n", s->name, (long long)s->units, bytes_text(s->memory, memory, sizeof memory), disk,
+          duration_text(s->seconds, time, sizeof time));
+}
+
+static void print_memory(const struct run_plan *p, FILE *out) {
+  const struct {
+    const char *name;
+    int64_t bytes;
+  } part[] = {{"process", p->process},     {"weights", p->weights}, {"packed weights", p->packed},
+              {"gradients", p->gradients}, {"moments", p->moments}, {"averages", p->averaged},
+              {"passes", p->work},         {"scratch", p->scratch}, {"pictures and rows", p->buffers}};
+  char peak[32], allowed[32], free_now[32], machine[32], text[32];
+  fprintf(out, "\nmemory: %s at the peak; %s allowed, %s of %s free now\n", bytes_text(p->memory, peak, sizeof peak),
+          bytes_text(p->allowed, allowed, sizeof allowed), bytes_text(p->available, free_now, sizeof free_now),
+          bytes_text(p->machine, machine, sizeof machine));
+  const char *comma = "  ";
+  for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+    if (part[i].bytes == 0) continue;
+    fprintf(out, "%s%s %s", comma, part[i].name, bytes_text(part[i].bytes, text, sizeof text));
+    comma = ", ";
+  }
+  fputc('\n', out);
+}
+
+static void print_decisions(const struct run_plan *p, FILE *out) {
+  if (p->recomputed > 0) fprintf(out, "computed again in the backward pass: %d of the UNet's %d blocks\n", p->recomputed, p->blocks);
+  fprintf(out, "pictures at once: samples %d, class images %d, inversion %d; moments in %s%s\n", p->samples_batch, p->prior_batch,
+          p->pdm_batch, p->bf16_moments ? "bf16" : "fp32", p->replanned ? "; planned anew to fit" : "");
+  if (p->waits) fprintf(out, "more than is free now: --batch --wait-memory starts when it is\n");
+}
+
+void plan_print(const struct run_plan *p, FILE *out) {
+  char text[32], needed[32];
+  fprintf(out, "%-14s %8s %12s %12s %14s\n", "stage", "units", "memory", "disk", "time");
+  for (int i = 0; i < PLAN_STAGES; i++) print_stage(p->stage + i, out);
+  print_memory(p, out);
+  print_decisions(p, out);
+  for (int i = 0; i < p->places; i++) {
+    fprintf(out, "disk: up to %s below %s (%s), %s free\n", bytes_text(p->place[i].needed, needed, sizeof needed), p->place[i].path,
+            p->place[i].what, bytes_text(p->place[i].available, text, sizeof text));
+  }
+  fprintf(out, "time: %s (%s)\n", duration_text(p->seconds, text, sizeof text),
+          p->measured ? "measured operations" : "estimated; --measure times the model's own shapes");
+}
+
+/* --- JSON ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void number(cJSON *o, const char *name, double v) {
+  cJSON_AddNumberToObject(o, name, v);
+}
+
+static void add_memory(cJSON *root, const struct run_plan *p) {
+  cJSON *o = cJSON_AddObjectToObject(root, "memory");
+  number(o, "peak", (double)p->memory);
+  number(o, "allowed", (double)p->allowed);
+  number(o, "machine", (double)p->machine);
+  number(o, "available", (double)p->available);
+  number(o, "process", (double)p->process);
+  number(o, "weights", (double)p->weights);
+  number(o, "packed", (double)p->packed);
+  number(o, "gradients", (double)p->gradients);
+  number(o, "moments", (double)p->moments);
+  number(o, "averages", (double)p->averaged);
+  number(o, "scratch", (double)p->scratch);
+  number(o, "passes", (double)p->work);
+  number(o, "buffers", (double)p->buffers);
+}
+
+static void add_stages(cJSON *root, const struct run_plan *p) {
+  cJSON *list = cJSON_AddArrayToObject(root, "stages");
+  for (int i = 0; list && i < PLAN_STAGES; i++) {
+    const struct plan_stage *s = p->stage + i;
+    cJSON *o = cJSON_CreateObject();
+    if (!s->name || !o || !cJSON_AddItemToArray(list, o)) {
+      cJSON_Delete(o);
+      continue;
+    }
+    cJSON_AddStringToObject(o, "name", s->name);
+    number(o, "units", (double)s->units);
+    number(o, "memory", (double)s->memory);
+    number(o, "passes", (double)s->work);
+    number(o, "disk", (double)s->disk);
+    number(o, "seconds", round(s->seconds * 1000) / 1000);
+  }
+}
+
+static void add_decisions(cJSON *root, const struct run_plan *p) {
+  cJSON *o = cJSON_AddObjectToObject(root, "decisions");
+  number(o, "blocks", p->blocks);
+  number(o, "recomputed", p->recomputed);
+  number(o, "samples_batch", p->samples_batch);
+  number(o, "prior_batch", p->prior_batch);
+  number(o, "pdm_batch", p->pdm_batch);
+  cJSON_AddBoolToObject(o, "bf16_moments", p->bf16_moments);
+  cJSON_AddBoolToObject(o, "replanned", p->replanned);
+  cJSON_AddBoolToObject(o, "waits", p->waits);
+}
+
+static void add_disk(cJSON *root, const struct run_plan *p) {
+  cJSON *o = cJSON_AddObjectToObject(root, "disk"), *list = cJSON_AddArrayToObject(o, "places");
+  number(o, "left", (double)p->left);
+  for (int i = 0; list && i < p->places; i++) {
+    cJSON *place = cJSON_CreateObject();
+    if (!place || !cJSON_AddItemToArray(list, place)) {
+      cJSON_Delete(place);
+      continue;
+    }
+    cJSON_AddStringToObject(place, "what", p->place[i].what);
+    cJSON_AddStringToObject(place, "path", p->place[i].path);
+    number(place, "needed", (double)p->place[i].needed);
+    number(place, "available", (double)p->place[i].available);
+  }
+}
+
+char *plan_json(const struct run_plan *p, const struct err *e) {
+  cJSON *root = cJSON_CreateObject();
+  cJSON_AddStringToObject(root, "status", e->code ? e->code == ERR_FIT ? "does not fit" : "failed" : "fits");
+  cJSON_AddNumberToObject(root, "exit_code", e->code);
+  if (e->code) cJSON_AddStringToObject(root, "error", e->text);
+  if (p->memory > 0) {
+    add_memory(root, p);
+    add_stages(root, p);
+    add_decisions(root, p);
+    add_disk(root, p);
+    number(root, "seconds", round(p->seconds * 1000) / 1000);
+    number(root, "tflop", round(p->flops * 1e-9) * 1e-3);
+    cJSON_AddBoolToObject(root, "measured", p->measured);
+  }
+  char *text = cJSON_PrintUnformatted(root);
+  cJSON_Delete(root);
+  return text;
+}

@@ -1,0 +1,223 @@
+/* The plan against what a run does: the region of the passes to the page, limits that shrink until nothing helps, recomputation of some blocks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "training.h"
+
+struct place {
+  char root[256], images[300], model[4096], run[300];
+};
+
+static void place_make(struct place *p, const char *model, int photographs, int w, int h) {
+  char relative[64];
+  folder_make(p->root, sizeof p->root);
+  snprintf(p->images, sizeof p->images, "%s/photos", p->root);
+  snprintf(p->run, sizeof p->run, "%s/run", p->root);
+  snprintf(relative, sizeof relative, "%s", model);
+  tests_path(relative, p->model, sizeof p->model);
+  made_up_photographs(p->images, photographs, w, h);
+}
+
+static struct run_plan plan_of(const struct settings *s) {
+  struct run_plan p;
+  struct err e = {0};
+  if (!engine_plan(s, NULL, NULL, &(struct plan_options){.measure = false}, &p, &e)) fail_msg("%s", e.text);
+  return p;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Two steps, everything on: the region that was reserved is the one of the plan, and every page of it was used. */
+static void check_run(const char *model, int w, int h, bool full, bool recompute) {
+  struct place p;
+  struct run_result r;
+  struct err e = {0};
+  place_make(&p, model, 2, w + 8, h);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.width = w, s.train.height = h;
+  s.train.steps = 2, s.samples.every = s.checkpoints.every = 0;
+  s.train.mode = full ? MODE_FULL : MODE_LORA;
+  s.train.text_encoder = full;
+  s.train.recompute = recompute;
+  s.checkpoints.save_weights = false;
+  s.subject.hold_out = "photo-1.png";
+  struct run_plan plan = plan_of(&s);
+  assert_int_equal(access(p.run, F_OK), -1); /* planning leaves nothing */
+  if (!engine_run(&s, NULL, NULL, &r, &e)) fail_msg("%s", e.text);
+  int64_t most = 0, page = sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < PLAN_STAGES; i++) most = plan.stage[i].work > most ? plan.stage[i].work : most;
+  assert_true(r.work_planned > 0 && r.work_planned <= most);
+  assert_in_range(r.work_touched, r.work_planned - page, r.work_planned + page);
+  assert_int_equal(plan.recomputed, recompute ? plan.blocks : 0);
+  folder_remove_all(p.root);
+}
+
+static void test_planned_is_touched(void **state) {
+  (void)state;
+  check_run("data/sd1", 64, 64, false, false);
+  check_run("data/sd1", 48, 72, true, false);
+  check_run("data/sd2", 64, 48, true, true);
+  check_run("../assets/tiny-sd", 64, 64, false, false);
+}
+
+/* Parts add up, and are those of the model: weights of the three networks, gradients and moments of what is trained. */
+static void test_parts(void **state) {
+  (void)state;
+  struct place p;
+  place_make(&p, "../assets/tiny-sd", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.mode = MODE_FULL;
+  struct run_plan fp32 = plan_of(&s);
+  assert_int_equal(fp32.moments, 2 * fp32.gradients);
+  assert_int_equal(fp32.averaged, 0);
+  assert_true(fp32.weights > fp32.gradients && fp32.gradients > 22 << 20);
+  int64_t sum =
+      fp32.process + fp32.weights + fp32.packed + fp32.gradients + fp32.moments + fp32.averaged + fp32.scratch + fp32.work + fp32.buffers;
+  assert_int_equal(sum, fp32.memory);
+  s.train.moments_bf16 = true;
+  s.train.ema_decay = 0.9;
+  struct run_plan bf16 = plan_of(&s);
+  assert_true(bf16.moments < fp32.moments * 6 / 10);
+  assert_int_equal(bf16.averaged, bf16.gradients);
+  s.train.mode = MODE_LORA;
+  struct run_plan lora = plan_of(&s);
+  assert_true(lora.gradients < 1 << 20 && lora.memory < fp32.memory);
+  s.train.batch = 2;
+  assert_true(plan_of(&s).work > lora.work * 3 / 2);
+  folder_remove_all(p.root);
+}
+
+/* --- limits ------------------------------------------------------------------------------------------------------------------------------ */
+
+static struct settings large_run(const struct place *p) {
+  struct settings s = short_run(p->model, p->images, p->run);
+  s.train.mode = MODE_FULL;
+  s.train.text_encoder = true;
+  s.train.batch = 3;
+  s.prior.images = s.prior.batch = s.samples.count = s.samples.batch = 24;
+  return s;
+}
+
+/* Limits from the plan downwards: each plan fits its limit or is refused; less memory never means fewer blocks computed again; a refusal names what
+   would fit and leaves nothing on disk. */
+static void test_shrinking_limits(void **state) {
+  (void)state;
+  struct place p;
+  place_make(&p, "../assets/tiny-sd", 6, 64, 64);
+  struct settings s = large_run(&p);
+  const struct run_plan whole = plan_of(&s);
+  assert_false(whole.replanned);
+  int64_t limit = whole.memory, step = whole.work / 12;
+  bool some = false, fewer_samples = false, refused = false;
+  for (int last = 0; !refused; limit -= step) {
+    struct run_plan plan;
+    struct err e = {0};
+    s.engine.memory = limit;
+    refused = !engine_plan(&s, NULL, NULL, &(struct plan_options){.measure = false}, &plan, &e);
+    if (refused) {
+      assert_int_equal(e.code, ERR_FIT);
+      assert_non_null(strstr(e.text, "memory in [engine] allows"));
+      assert_non_null(strstr(e.text, "mode = lora ("));
+      assert_int_equal(plan.recomputed, plan.blocks);
+      assert_int_equal(plan.samples_batch, 1);
+      break;
+    }
+    assert_true(plan.memory <= limit);
+    assert_true(plan.recomputed >= last);
+    last = plan.recomputed;
+    some |= plan.recomputed > 0 && plan.recomputed < plan.blocks;
+    fewer_samples |= plan.samples_batch < 24 && plan.samples_batch > 1;
+    assert_true(limit > step);
+  }
+  assert_true(refused && some && fewer_samples);
+  struct run_result r;
+  struct err e = {0};
+  assert_false(engine_run(&s, NULL, NULL, &r, &e));
+  assert_int_equal(e.code, ERR_FIT);
+  assert_int_equal(access(p.run, F_OK), -1);
+  folder_remove_all(p.root);
+}
+
+/* bf16 moments are taken only where they are allowed, and only when nothing else helps. */
+static void test_bf16_moments(void **state) {
+  (void)state;
+  struct place p;
+  struct run_plan plan;
+  struct err e = {0};
+  place_make(&p, "../assets/tiny-sd", 1, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.mode = MODE_FULL;
+  s.train.recompute = true;
+  s.prior.batch = s.samples.batch = 1;
+  s.engine.memory = plan_of(&s).memory - (8 << 20);
+  assert_false(engine_plan(&s, NULL, NULL, &(struct plan_options){.measure = false}, &plan, &e));
+  assert_non_null(strstr(e.text, "moments_bf16 = true ("));
+  s.engine.bf16_moments = true;
+  plan = plan_of(&s);
+  assert_true(plan.bf16_moments && plan.replanned && plan.memory <= s.engine.memory);
+  s.engine.memory = 0;
+  assert_false(plan_of(&s).bf16_moments);
+  folder_remove_all(p.root);
+}
+
+/* --- the result -------------------------------------------------------------------------------------------------------------------------- */
+
+struct seen {
+  struct metrics row[8];
+  int rows, recomputed;
+};
+
+static void on_metrics(void *user, const struct metrics *m) {
+  struct seen *s = user;
+  assert_true(s->rows < 8);
+  s->row[s->rows] = *m;
+  s->row[s->rows++].seconds = 0;
+}
+
+static void on_plan(void *user, const struct run_plan *p) {
+  ((struct seen *)user)->recomputed = p->recomputed;
+}
+
+static void run_seen(const struct settings *s, struct seen *seen) {
+  struct err e = {0};
+  struct run_result r;
+  struct sink sink = {.user = seen, .metrics = on_metrics, .plan = on_plan};
+  memset(seen, 0, sizeof *seen);
+  if (!engine_run(s, NULL, &sink, &r, &e)) fail_msg("%s", e.text);
+}
+
+/* Some blocks computed again: the same numbers, bit for bit. */
+static void test_some_blocks(void **state) {
+  (void)state;
+  struct place p;
+  struct seen a, b;
+  place_make(&p, "../assets/tiny-sd", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.mode = MODE_FULL;
+  s.train.text_encoder = true;
+  s.train.batch = 2;
+  s.train.steps = 2, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0, s.losses.prior = false;
+  s.checkpoints.save_weights = false;
+  struct run_plan whole = plan_of(&s);
+  run_seen(&s, &a);
+  assert_int_equal(a.recomputed, 0);
+  s.train.recompute = true;
+  s.engine.memory = (plan_of(&s).memory + whole.memory) / 2;
+  s.train.recompute = false;
+  run_seen(&s, &b);
+  assert_in_range(b.recomputed, 1, whole.blocks - 1);
+  assert_int_equal(b.rows, 2);
+  assert_memory_equal(a.row, b.row, 2 * sizeof *a.row);
+  folder_remove_all(p.root);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_is_touched), cmocka_unit_test(test_parts),
+                                     cmocka_unit_test(test_shrinking_limits), cmocka_unit_test(test_bf16_moments),
+                                     cmocka_unit_test(test_some_blocks)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
