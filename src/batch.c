@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "busy.h"
 #include "commands.h"
+#include "live.h"
 #include "on_finish.h"
 #include "plan_text.h"
 #include "progress.h"
@@ -33,6 +34,7 @@ struct batch {
   struct rundir dir;
   bool profile_open, dir_open;
   struct progress progress;
+  struct live live;
   struct metrics last;
   int samples;
   double left; /* seconds of the whole run, as the engine expects */
@@ -55,6 +57,7 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
   char left[32];
   text_put(b->progress.note + used, sizeof b->progress.note - used, "%s left in all", duration_text(b->left, left, sizeof left));
   progress_show(&b->progress, stage, done, total);
+  live_put(&b->live, b->dir.path, stage, done, total);
 }
 
 static void on_left(void *user, double seconds) {
@@ -203,6 +206,7 @@ static bool open_run(struct batch *b, const struct sink *sink, struct err *e) {
 
 static void begin_log(struct batch *b) {
   char text[4200];
+  live_put(&b->live, b->dir.path, "starting", 0, 1);
   text_put(text, sizeof text, "%s %s in %s", b->dir.resumed ? "going on with" : "running", b->path, b->dir.path);
   on_log(b, LOG_INFO, text);
 }
@@ -219,6 +223,7 @@ static void write_report(struct batch *b, struct err *e) {
 static void finish(struct batch *b, struct err *e) {
   struct err late = {0};
   progress_end(&b->progress);
+  live_end(b->dir.path);
   if (!rundir_sheet(&b->dir, &late) || !rundir_curves(&b->dir, &late)) on_log(b, LOG_WARN, late.text);
   if (!e->code && b->write_error.code) *e = b->write_error;
   if (!e->code && late.code) *e = late;

@@ -80,9 +80,9 @@ static int dispatch(int argc, char **argv) {
   if (!strcmp(first, "--version")) return printf("pdmbooth-tui %s\n", program_version), 0;
   if (!strcmp(first, "--print-keys")) return print_documentation(argc, argv);
   if (take_batch(&argc, argv)) return run_command(&batch_command, argc - 1, argv + 1);
-  if (argc > 1) return refuse(first);
-  cmdline_general_help(commands, 80, stderr);
-  return ui_run();
+  bool plain = argc == 2 && !strcmp(first, "--plain");
+  if (argc > 1 && !plain) return refuse(first);
+  return ui_run(plain);
 }
 
 int main(int argc, char **argv) {

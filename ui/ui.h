@@ -1,8 +1,11 @@
-/* The interactive interface: everything that will draw on the terminal or read keys. */
+/* The interactive interface: everything that draws on the terminal or reads keys. */
 #ifndef PDMBOOTH_UI_UI_H
 #define PDMBOOTH_UI_UI_H
 
-/* Runs until the user leaves; returns the exit status. In this release there is no interface yet: says so and returns 2. */
-int ui_run(void);
+#include <stdbool.h>
+
+/* Runs until the user leaves; returns the exit status. plain: prints what changes line by line and reads actions and keys as lines, for screen readers and
+   terminals that can do nothing. ERR_USAGE's status: there is no terminal. */
+int ui_run(bool plain);
 
 #endif

@@ -5,7 +5,7 @@ subject=$top/assets/demo-subject/poodle
 model=$top/assets/tiny-sd
 
 # --- the command line
-refused "no arguments" 2 "" sh -c '"$0" || { s=$?; echo "pdmbooth-tui: error: " >&2; exit $s; }' "$program"
+refused "no arguments and no terminal" 2 "not a terminal" "$program"
 refused "unknown option" 2 "unknown option --bath" "$program" --bath p.ini
 refused "unknown command" 2 "train is not a command" "$program" train
 refused "option without value" 2 "--batch needs a value" "$program" --batch

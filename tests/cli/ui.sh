@@ -1,0 +1,91 @@
+#!/bin/sh
+# The interface from outside: sessions line by line (--plain), and on a pseudo-terminal (script, of util-linux) that is given back however the program ends.
+. "$(dirname "$0")/lib.sh"
+export XDG_DATA_HOME=$scratch/data XDG_STATE_HOME=$scratch/state XDG_CONFIG_HOME=$scratch/config TERM=xterm-256color
+unset TMUX COLORTERM NO_COLOR
+
+# lines LINE...: gives the lines one after the other to --plain; what it prints is in the file out
+lines() {
+  for line in "$@"; do echo "$line"; done >in
+  timeout 60 "$program" --plain <in >out 2>err
+}
+
+"$program" </dev/null >out 2>err
+check "no terminal: status 2" test $? -eq 2
+check "no terminal: what to use instead" grep -q -e "--batch" err
+
+lines quit
+check "first start: the demo subject is there" grep -q '^poodle masked' out
+check "first start: its profile is a file" test -f data/pdmbooth/subjects/poodle/profile.ini
+
+mkdir photographs
+cp "$top"/assets/demo-subject/poodle/[12].jpg photographs
+lines "subject.add photographs" dog2 dog zwx quit
+check "new subject: named, with class and token" grep -q '^token = zwx' data/pdmbooth/subjects/dog2/profile.ini
+check "new subject: the photographs stay" test "$(ls photographs)" = "$(printf '1.jpg\n2.jpg')"
+check "new subject: shown" grep -q 'it is zwx dog' out
+lines "subject.add nowhere" quit
+check "a directory that is not there is refused" grep -q 'no such directory\|No such file' out
+lines "subject.select dog2" "subject.rename dog3" "subject.duplicate dog4" "subject.archive" quit
+check "rename and duplicate" test -d data/pdmbooth/subjects/dog3 -a -d data/pdmbooth/subjects/dog4 -a ! -d data/pdmbooth/subjects/dog2
+check "archive" grep -q '^archived = true' data/pdmbooth/subjects/dog4/subject.ini
+
+# a profile is changed, checked while it is typed, and saved with its comments
+profile=data/pdmbooth/subjects/poodle/profile.ini
+lines "subject.select poodle" "profile.key train.steps" 2 "profile.key train.batch" 1 "profile.key prior.images" 2 "profile.key prior.steps" 2 "profile.key losses.pdm_steps" 4 \
+  "profile.key samples.every" 1 "profile.key samples.steps" 2 "profile.key samples.count" 1 profile.save quit
+check "profile: changed" grep -q '^steps = 2$' $profile
+check "profile: comments stay" grep -q '^; found by trying' $profile
+check "profile: the old one is kept" sh -c "test -s $profile.bak && ! grep -q '^steps = 2\$' $profile.bak"
+lines "subject.select poodle" "profile.key train.steps" 0 profile.save quit
+check "profile: what is not allowed is said at once" grep -q 'it must be a whole number from 1' out
+check "profile: and not saved" grep -q '^steps = 2$' $profile
+lines "subject.select poodle" 3 "prompt.import $top/tests/cli/prompts.txt" prompt.save quit
+check "prompts: imported from a text file" test "$(grep -c '^test = ' $profile)" -eq 8
+lines "subject.select poodle" 3 "prompt.delete" "prompt.delete" "prompt.delete" "prompt.delete" "prompt.delete" "prompt.delete" prompt.save quit
+check "prompts: deleted" test "$(grep -c '^test = ' $profile)" -eq 2
+
+# two keys to a training: it is watched, goes on without the interface, and is found again
+printf 'subject.select poodle\nt\n\nq\nb\n' | timeout 60 "$program" --plain >out 2>err
+run=$(ls -d data/pdmbooth/runs/poodle/*)
+check "leaving: the run goes on" grep -q 'goes on in the background' out
+tries=0
+while [ ! -f "$run/summary.json" ] && [ $tries -lt 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+check "the run was finished without the interface" grep -q '"status":"done"' "$run/summary.json"
+lines 5 7 quit
+check "a run that is over is shown" grep -q 'done after 2 of 2 steps' out
+check "its log" grep -q '[0-9] info: running' out
+lines 6 "*" "compare.note eyes are right" x K compare.sheet quit
+check "compare: a verdict is kept with the run" grep -q '^stars = 1' "$run/verdicts.ini"
+check "compare: note and rejection" test "$(grep -c '^note = eyes are right\|^rejected = true' "$run/verdicts.ini")" -eq 2
+check "compare: the kept checkpoint is the subject's" grep -q "^chosen = .*checkpoints/final" data/pdmbooth/subjects/poodle/subject.ini
+check "compare: contact sheet" test -s "$run/compare.png"
+lines "subject.select poodle" 2 i s quit
+check "masks: kept with the subject, with those of the others" test "$(ls data/pdmbooth/subjects/poodle/masks | wc -l)" -eq 5
+check "masks: the profile uses them" grep -q "^mask_dir = .*/subjects/poodle/masks" $profile
+
+# on a terminal: whatever ends the program gives the terminal back
+if command -v script >/dev/null; then
+  printf '\033[?1049l' >leave
+  mkfifo keys
+  exec 9<>keys # nobody types, and the terminal does not end
+  # on_terminal SIGNAL: the program on a terminal of its own, ended by the signal; what the terminal got is in typescript
+  on_terminal() {
+    rm -f typescript pid
+    script -qfc "sh -c 'echo \$\$ >pid; exec \"$program\"'; stty -a >modes; echo status \$?" typescript <keys >/dev/null 2>&1 &
+    waiting=$!
+    tries=0
+    while ! grep -qF "$(printf '\033[?2004h')" typescript 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    sleep 0.3
+    kill "-$1" "$(cat pid)"
+    wait $waiting
+  }
+  for signal in TERM HUP SEGV ABRT INT; do
+    on_terminal $signal
+    check "SIG$signal: the alternate screen is left" grep -qF "$(cat leave)" typescript
+    check "SIG$signal: the terminal's modes are as before" grep -q '[^-]icanon.* [^-]*echo ' modes
+  done
+else
+  echo "ok $((n = n + 1)) # SKIP no script(1)"
+fi
+finish
