@@ -210,6 +210,15 @@ struct picture *album_get(struct album *b, const char *path, bool *bad) {
   return p;
 }
 
+struct rect album_box(const struct app *a, struct rect r) {
+  const struct term_facts *f = &a->facts;
+  if (!f->sixel || f->max_w <= 0 || f->max_h <= 0 || f->cell_w <= 0 || f->cell_h <= 0) return r;
+  int w = f->max_w / f->cell_w, h = f->max_h / f->cell_h;
+  if (w > 0 && w < r.w) r.x += (r.w - w) / 2, r.w = w;
+  if (h > 0 && h < r.h) r.y += (r.h - h) / 2, r.h = h;
+  return r;
+}
+
 void album_show(struct app *a, struct rect r, const char *path) {
   bool bad = true;
   if (a->plain) {
@@ -219,7 +228,7 @@ void album_show(struct app *a, struct rect r, const char *path) {
   }
   struct picture *p = album_get(a->album, path, &bad);
   if (p) {
-    mosaic_place(&a->canvas, r, p, (struct cell_size){a->facts.cell_w, a->facts.cell_h}, a->theme.depth, false);
+    mosaic_place(&a->canvas, album_box(a, r), p, (struct cell_size){a->facts.cell_w, a->facts.cell_h}, a->theme.depth, false);
   } else {
     canvas_put(&a->canvas, r.x + r.w / 2, r.y + r.h / 2, STYLE_DIM, canvas_sign(&a->canvas, bad ? SIGN_CROSS : SIGN_DOT));
   }

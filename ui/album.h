@@ -17,5 +17,7 @@ void album_begin_frame(struct album *b);
 struct picture *album_get(struct album *b, const char *path, bool *bad);
 /* The picture in r, with its proportions; a dot until it is there, a cross where the file is none. path: a file, or "embedded:poodle/1.jpg". */
 void album_show(struct app *a, struct rect r, const char *path);
+/* The part of r, in its middle, that a picture of pixels may fill: terminals have a limit. */
+struct rect album_box(const struct app *a, struct rect r);
 
 #endif

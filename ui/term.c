@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ui/truecolour.h"
+
 /* Everything on that is switched on, in the order that undoes it: end of a string, synchronized update, attributes, cursor, mouse, paste, screen. */
 #define RESTORE "\033\\\033[?2026l\033[0m\033[?25h\033[?1002l\033[?1000l\033[?1006l\033[?2004l\033[?1049l"
 static const char restore[] = RESTORE "\r", modes[] = "\033[?1000h\033[?1002h\033[?1006h\033[?2004h";
@@ -37,7 +39,7 @@ void term_write(const void *bytes, size_t n) {
 /* --- asking -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Background colour, size of sixels, registers, cell, window, synchronized updates; device attributes last: whatever answers nothing else answers these. */
-static const char queries[] = "\033]11;?\033\\\033[?2;1;0S\033[?1;1;0S\033[16t\033[14t\033[?2026$p\033[c";
+static const char queries[] = "\033]11;?\033\\\033[?2;1;0S\033[?2;4;0S\033[?1;1;0S\033[16t\033[14t\033[?2026$p\033[c";
 
 static bool has_parameter(const char *p, const char *end, int wanted) {
   while (p < end) {
@@ -126,11 +128,14 @@ static void ask(struct term_facts *f) {
   term_read_answers(text, n, f);
 }
 
+/* Where the largest picture is as large as the window, it grows with it. */
 static void cell_from_window(struct term_facts *f) {
   struct winsize w;
   if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) && w.ws_xpixel && w.ws_col && w.ws_row && w.ws_ypixel) {
     f->cell_w = w.ws_xpixel / w.ws_col;
     f->cell_h = w.ws_ypixel / w.ws_row;
+    if (f->max_is_window) f->max_w = w.ws_xpixel, f->max_h = w.ws_ypixel;
+    f->max_is_window = f->max_w == w.ws_xpixel && f->max_h == w.ws_ypixel;
   }
 }
 
@@ -183,7 +188,9 @@ static void catch_fatal(void) {
 
 static bool start_ncurses(struct err *e) {
   const char *type = getenv("TERM");
+  truecolour_begin();
   screen = newterm(NULL, stdout, stdin);
+  truecolour_end();
   if (!screen)
     return err_set(e, ERR_USAGE, "the terminal type %s is not known here; set TERM, or use --plain", type && *type ? type : "(none)");
   set_term(screen);
@@ -207,8 +214,8 @@ bool term_open(struct term_facts *f, struct err *e) {
   catch_fatal();
   make_raw();
   taken = 1;
-  cell_from_window(f);
   ask(f);
+  cell_from_window(f);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &cooked); /* what ncurses shall find and give back */
   if (!start_ncurses(e)) {
     term_close();
@@ -238,7 +245,6 @@ void term_close(void) {
 }
 
 static void enter(void) {
-  tcgetattr(STDIN_FILENO, &cooked);
   taken = 1;
   make_raw();
   term_write("\033[?1049h\033[?25l", 14);

@@ -17,6 +17,7 @@ struct term_facts {
   bool tmux;              /* a multiplexer is between us and the terminal */
   int registers;          /* colours of a sixel picture, 16 to 1024 */
   int max_w, max_h;       /* pixels of a sixel picture, 0: no limit known */
+  bool max_is_window;     /* that is the window's size */
   int cell_w, cell_h;     /* pixels of a cell; 10x20 where it does not say */
   int colours;            /* 1 (monochrome, or NO_COLOR), 8, 16, 256 or 1 << 24 */
 };

@@ -342,7 +342,8 @@ static void draw_mask(struct app *a, struct rect r) {
   struct rect in = canvas_box(&a->canvas, r, STYLE_FOCUS, title);
   make_picture(s);
   if (!s->shown) return;
-  s->cells = mosaic_place(&a->canvas, in, s->shown, (struct cell_size){a->facts.cell_w, a->facts.cell_h}, a->theme.depth, false);
+  s->cells =
+      mosaic_place(&a->canvas, album_box(a, in), s->shown, (struct cell_size){a->facts.cell_w, a->facts.cell_h}, a->theme.depth, false);
   if (s->x >= s->cells.w) s->x = s->cells.w - 1;
   if (s->y >= s->cells.h) s->y = s->cells.h - 1;
 }
