@@ -23,7 +23,8 @@ static attr_t attributes(unsigned marks) {
          (marks & MARK_REVERSE ? A_REVERSE : 0);
 }
 
-static void put(int x, int y, const struct cell *cell, const struct theme *theme) {
+/* Returns the pair of colours, 0 for the terminal's own, negative where there are no more pairs. */
+static int put(int x, int y, const struct cell *cell, const struct theme *theme) {
   struct look look = theme_look(theme, cell);
   wchar_t text[CCHARW_MAX + 1];
   const char *p = cell->text;
@@ -33,9 +34,10 @@ static void put(int x, int y, const struct cell *cell, const struct theme *theme
   text[n] = 0;
   bool plain = theme->depth == DEPTH_MONO || (look.fg == COLOUR_DEFAULT && look.bg == COLOUR_DEFAULT);
   int pair = plain ? 0 : alloc_pair(as_told(look.fg, theme->depth), as_told(look.bg, theme->depth));
-  if (pair < 0) pair = 0;
+  int used = pair < 0 ? 0 : pair;
   cchar_t out;
-  if (setcchar(&out, text, attributes(look.marks), 0, &pair) == OK) mvadd_wch(y, x, &out);
+  if (setcchar(&out, text, attributes(look.marks), 0, &used) == OK) mvadd_wch(y, x, &out);
+  return pair;
 }
 
 void flush_forget(struct flush *f) {
@@ -58,18 +60,31 @@ static bool know_screen(struct flush *f, const struct canvas *c, const struct th
   return false;
 }
 
-int flush_canvas(struct flush *f, const struct canvas *c, const struct theme *theme) {
+/* One pass over all cells; *spent: the pairs of colours are running out. */
+static int write_cells(struct flush *f, const struct canvas *c, const struct theme *theme, bool *spent) {
   bool known = know_screen(f, c, theme);
-  int changed = 0, w = c->w < COLS ? c->w : COLS, h = c->h < LINES ? c->h : LINES;
+  int changed = 0, w = c->w < COLS ? c->w : COLS, h = c->h < LINES ? c->h : LINES, many = COLOR_PAIRS - COLOR_PAIRS / 8;
   if (f->changed != NULL) memset(f->changed, !known, (size_t)c->w * (size_t)c->h);
   for (int y = 0; y < h; y++) {
     for (int x = 0; x < w; x++) {
       const struct cell *now = canvas_at(c, x, y);
       if (known && cell_equal(now, canvas_at(&f->shown, x, y))) continue;
-      if (now->width > 0) put(x, y, now, theme);
+      int pair = now->width > 0 ? put(x, y, now, theme) : 0;
+      if (pair < 0 || pair > many) *spent = true;
       if (f->changed != NULL) f->changed[y * c->w + x] = 1;
       changed++;
     }
+  }
+  return changed;
+}
+
+int flush_canvas(struct flush *f, const struct canvas *c, const struct theme *theme) {
+  bool spent = false;
+  int changed = write_cells(f, c, theme, &spent);
+  if (spent) { /* mosaics of many pictures have asked for ever new colours: all are forgotten and the screen is written anew */
+    reset_color_pairs();
+    flush_forget(f);
+    changed = write_cells(f, c, theme, &spent);
   }
   if (f->shown.cells != NULL) memcpy(f->shown.cells, c->cells, (size_t)c->w * (size_t)c->h * sizeof *c->cells);
   wnoutrefresh(stdscr);
