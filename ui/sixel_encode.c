@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ui/quantize.h"
 #include "ui/sixel.h"
 
 bool sixel_pixels(const struct picture *p, const struct sixel_shape *shape, struct image *out) {
@@ -45,19 +46,23 @@ static int take(char *bytes, int n, void *user) {
   return n;
 }
 
-/* w x h pixels at px to the end of the sink. */
+/* Our own palette and pixels: the library's have five bits for each primary. It writes the sixels. */
 static bool encode(unsigned char *px, int w, int h, int colours, struct sink *sink) {
   sixel_output_t *output = NULL;
   sixel_dither_t *dither = NULL;
-  bool ok = SIXEL_SUCCEEDED(sixel_output_new(&output, take, sink, NULL)) && SIXEL_SUCCEEDED(sixel_dither_new(&dither, colours, NULL)) &&
-            SIXEL_SUCCEEDED(
-                sixel_dither_initialize(dither, px, w, h, SIXEL_PIXELFORMAT_RGB888, SIXEL_LARGE_AUTO, SIXEL_REP_AUTO, SIXEL_QUALITY_HIGH));
+  struct quantized q;
+  struct image im = {.w = w, .h = h, .channels = 3, .px = px};
+  if (!quantize(&im, colours, &q)) return false;
+  bool ok =
+      SIXEL_SUCCEEDED(sixel_output_new(&output, take, sink, NULL)) && SIXEL_SUCCEEDED(sixel_dither_new(&dither, q.n < 2 ? 2 : q.n, NULL));
   if (ok) {
-    sixel_dither_set_diffusion_type(dither, SIXEL_DIFFUSE_FS);
-    ok = SIXEL_SUCCEEDED(sixel_encode(px, w, h, 3, dither, output)) && !sink->failed;
+    sixel_dither_set_palette(dither, q.palette);
+    sixel_dither_set_pixelformat(dither, SIXEL_PIXELFORMAT_PAL8);
+    ok = SIXEL_SUCCEEDED(sixel_encode(q.index, w, h, 1, dither, output)) && !sink->failed;
   }
-  sixel_dither_unref(dither);
-  sixel_output_unref(output);
+  if (dither != NULL) sixel_dither_unref(dither);
+  if (output != NULL) sixel_output_unref(output);
+  quantized_release(&q);
   return ok;
 }
 
