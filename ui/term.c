@@ -139,11 +139,10 @@ static void cell_from_window(struct term_facts *f) {
   }
 }
 
-/* NO_COLOR: no-color.org. COLORTERM is how terminals say that they take 24 bits. */
+/* NO_COLOR: no-color.org. What COLORTERM says has entered the description (truecolour_begin). */
 static int count_colours(void) {
-  const char *no = getenv("NO_COLOR"), *more = getenv("COLORTERM");
+  const char *no = getenv("NO_COLOR");
   if ((no && *no) || !has_colors()) return 1;
-  if (more && (!strcmp(more, "truecolor") || !strcmp(more, "24bit"))) return 1 << 24;
   return COLORS >= 1 << 24 ? 1 << 24 : COLORS >= 256 ? 256 : COLORS >= 16 ? 16 : 8;
 }
 
