@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/source.h"
 #include "text.h"
 
 static bool read_line(const char *path, char *out, size_t n) {
@@ -92,14 +93,36 @@ static void ask_driver(struct gpu_facts *f) {
   if (cuda) dlclose(cuda);
 }
 
+/* In one of the directories of LD_LIBRARY_PATH. */
+static bool in_library_path(const char *name) {
+  const char *dirs = getenv("LD_LIBRARY_PATH");
+  char path[4400];
+  for (const char *p = dirs; p && *p;) {
+    int n = (int)strcspn(p, ":");
+    if (n && text_put(path, sizeof path, "%.*s/%s", n, p, name) && is_file(path)) return true;
+    p += n + (p[n] == ':');
+  }
+  return false;
+}
+
+/* Whether the dynamic loader would find it: its cache holds the full path of every library, each ended by a NUL. The libraries are not loaded, since
+   those of CUDA run code of their own when they are. */
+static bool in_loader_cache(const char *name) {
+  struct blob cache;
+  struct err ignored = {0};
+  char want[64];
+  text_put(want, sizeof want, "/%s", name);
+  if (!blob_map("/etc/ld.so.cache", &cache, &ignored)) return false;
+  const unsigned char *at = memmem(cache.data, cache.size, want, strlen(want) + 1);
+  blob_close(&cache);
+  return at != NULL;
+}
+
 /* The newest version that the loader finds. */
 static void find_library(const char *name, int newest, int oldest, char *out, size_t n) {
   for (int v = newest; v >= oldest; v--) {
     text_put(out, n, "%s.so.%d", name, v);
-    void *library = dlopen(out, RTLD_LAZY | RTLD_LOCAL);
-    if (!library) continue;
-    dlclose(library);
-    return;
+    if (in_library_path(out) || in_loader_cache(out)) return;
   }
   *out = 0;
 }

@@ -61,7 +61,8 @@ static void put_cards(const struct report *r, FILE *out) {
   put_card(out, "time of the last start", time_text(summary_number(r, "seconds"), text, sizeof text));
   if (isfinite(total)) text_put(text, sizeof text, "%.4g", total), put_card(out, "last loss", text);
   if (isfinite(first) && isfinite(last)) {
-    text_put(other, sizeof other, first > 0 ? " (%+.1f %%)" : "", first > 0 ? 100 * (last - first) / first : 0);
+    *other = 0;
+    if (first > 0) text_put(other, sizeof other, " (%+.1f %%)", 100 * (last - first) / first);
     text_put(text, sizeof text, "%.4g \xe2\x86\x92 %.4g%s", first, last, other);
     put_card(out, "probe loss", text);
   }

@@ -6,7 +6,7 @@
 quick() {
   dir=$1
   shift
-  "$program" --batch embedded:demo --run-dir "$dir" --set train.mode=lora --set losses.prior=false --set losses.pdm=false --set train.steps=2 --set train.batch=1 \
+  "$program" --batch embedded:demo --run-dir "$dir" --set train.mode=lora --set losses.prior=false --set losses.pdm=false --set train.steps=2 --set train.batch=1 --set subject.hold_out= \
     --set prompts.test="a {class}" --set samples.count=1 --set samples.steps=1 --set samples.every=0 --set prior.images=1 "$@"
 }
 
@@ -35,7 +35,24 @@ check "--quiet: log.txt has the rest" grep -q "info: running embedded:demo" quie
 refused "--quiet: errors are still said" 3 "cannot read none.ini" "$program" --batch none.ini --quiet
 refused "--quiet and --json" 2 "--quiet and --json exclude each other" "$program" --batch embedded:demo --quiet --json
 
-# --- on_
+# --- on_finish
+check "on_finish: its failure is in the log and changes nothing" grep -q "warning: \[engine\] on_finish ended with status 3" quiet/log.txt
+cat >hook.sh <<'END'
+printf '%s|%s|%s|%s\n' "$PDMBOOTH_STATUS" "$PDMBOOTH_EXIT_CODE" "$PDMBOOTH_STEPS" "$PDMBOOTH_RUN_DIR" >hook.out
+printf '%s\n' "$PDMBOOTH_SUMMARY" >hook.json
+echo "from the hook"
+END
+PDMBOOTH_STATUS=stale quick hooked --set engine.on_finish="sh ./hook.sh" >out 2>err
+check "on_finish: facts in the environment" test "$(cat hook.out)" = "done|0|2|$scratch/hooked"
+check "on_finish: the summary" cmp hook.json out
+check "on_finish: its output is on standard error" sh -c 'grep -q "from the hook" err && test "$(wc -l <out)" -eq 1'
+"$program" --batch embedded:demo --run-dir bad --set subject.images=none --set engine.on_finish="sh ./hook.sh" >out 2>err
+check "on_finish: also after a failure" sh -c 'test '$?' -eq 3 && test "$(cat hook.out)" = "input|3|0|"'
+began=$(date +%s)
+"$program" --batch embedded:demo --run-dir bad --set subject.images=none --set engine.on_finish="sleep 77 & sleep 78" --set engine.on_finish_limit=1 >out 2>err
+check "on_finish: the limit; the exit code stays" sh -c 'test '$?' -eq 3 && grep -q "on_finish was ended after 1 seconds" err'
+check "on_finish: ended in time, with all that it started" test $(($(date +%s) - began)) -lt 60 -a -z "$(ps -eo args | grep '^sleep 7[78]$')"
+
 # --- doctor
 mkdir -p hub/models--some--model/snapshots hub/models--broken--model/snapshots/abc hub/datasets--no--model
 ln -s "$top/assets/tiny-sd" hub/models--some--model/snapshots/abc
@@ -65,10 +82,12 @@ int cuDeviceTotalMem_v2(size_t *bytes, int d) { *bytes = (size_t)d << 30; return
 END
 mkdir lib
 if ${CC:-cc} -shared -fPIC -o lib/libcuda.so.1 cuda.c 2>/dev/null; then
-  LD_LIBRARY_PATH=$scratch/lib "$program" doctor --seconds 0 >doctor.txt
-  check "doctor: what the driver says of its cards" sh -c 'grep -q "^Graphics.* Imaginary 9000, 7.0 GiB" doctor.txt && grep -q "Second 2, 8.0 GiB" doctor.txt && grep -q "^CUDA.*CUDA up to 12.4" doctor.txt'
+  touch lib/libcudnn.so.9
+  LD_LIBRARY_PATH=/nowhere:$scratch/lib "$program" doctor --seconds 0 >doctor.txt
+  check "doctor: what the driver says of its cards" sh -c 'grep -q "^Graphics.* Imaginary 9000, 7.0 GiB" doctor.txt && grep -q "Second 2, 8.0 GiB" doctor.txt && grep -q "^CUDA.*CUDA up to 12.4" doctor.txt && grep -q "libcudnn.so.9" doctor.txt'
 fi
-check "doctor writes nothing" test ! -e cache
+XDG_CACHE_HOME=$scratch/fresh "$program" doctor --seconds 0 >doctor.txt
+check "doctor writes nothing" test ! -e fresh -a -s doctor.txt
 
 # --- init
 mkdir -p album/my_dogs/masks album/images album/wolf_plushie
@@ -104,21 +123,4 @@ fi
 mkdir bad && echo text >bad/a.jpg
 refused "init: nothing readable" 3 "bad/a.jpg: not a PNG, JPEG or WebP picture" "$program" init --images bad --class x
 
-finish
-check "on_finish: its failure is in the log and changes nothing" grep -q "warning: \[engine\] on_finish ended with status 3" quiet/log.txt
-cat >hook.sh <<'END'
-printf '%s|%s|%s|%s\n' "$PDMBOOTH_STATUS" "$PDMBOOTH_EXIT_CODE" "$PDMBOOTH_STEPS" "$PDMBOOTH_RUN_DIR" >hook.out
-printf '%s\n' "$PDMBOOTH_SUMMARY" >hook.json
-echo "from the hook"
-END
-PDMBOOTH_STATUS=stale quick hooked --set engine.on_finish="sh ./hook.sh" >out 2>err
-check "on_finish: facts in the environment" test "$(cat hook.out)" = "done|0|2|$scratch/hooked"
-check "on_finish: the summary" cmp hook.json out
-check "on_finish: its output is on standard error" sh -c 'grep -q "from the hook" err && test "$(wc -l <out)" -eq 1'
-"$program" --batch embedded:demo --run-dir bad --set subject.images=none --set engine.on_finish="sh ./hook.sh" >out 2>err
-check "on_finish: also after a failure" sh -c 'test '$?' -eq 3 && test "$(cat hook.out)" = "input|3|0|"'
-began=$(date +%s)
-"$program" --batch embedded:demo --run-dir bad --set subject.images=none --set engine.on_finish="sleep 77 & sleep 78" --set engine.on_finish_limit=1 >out 2>err
-check "on_finish: the limit; the exit code stays" sh -c 'test '$?' -eq 3 && grep -q "on_finish was ended after 1 seconds" err'
-check "on_finish: ended in time, with all that it started" test $(($(date +%s) - began)) -lt 60 -a -z "$(ps -eo args | grep '^sleep 7[78]$')"
 finish
