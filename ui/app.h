@@ -5,6 +5,7 @@
 #include "ui/album.h"
 #include "ui/canvas.h"
 #include "ui/flush.h"
+#include "ui/outlook.h"
 #include "ui/frame.h"
 #include "ui/input.h"
 #include "ui/jobs.h"
@@ -24,6 +25,7 @@ struct app {
   struct store store;
   struct runs runs;
   struct jobs jobs;
+  struct outlook forecast; /* of the profile that is being changed */
   struct term_facts facts;
   struct canvas canvas;
   struct theme theme;

@@ -15,11 +15,11 @@
 #include "ui/paths.h"
 
 /* In the child: only what is allowed between fork and exec in a program with threads. */
-static void become(const char *const *argument, int errors, bool low) {
+static void become(const char *const *argument, int errors, bool training, bool low) {
   sigset_t none;
   int null = open("/dev/null", O_RDWR);
   setsid();
-  if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0) _exit(126);
+  if (null < 0 || dup2(null, 0) < 0 || dup2(training ? null : errors, 1) < 0 || dup2(errors, 2) < 0) _exit(126);
   if (low) setpriority(PRIO_PROCESS, 0, 19);
   for (int i = 1; i < NSIG; i++) signal(i, SIG_DFL);
   sigemptyset(&none);
@@ -49,11 +49,18 @@ bool jobs_start(struct jobs *j, const char *const *arguments, bool training, boo
   int errors = open_errors(job->errors, sizeof job->errors, e);
   if (errors < 0) return false;
   job->pid = fork();
-  if (!job->pid) become(argument, errors, low);
+  if (!job->pid) become(argument, errors, training, low);
   close(errors);
   if (job->pid < 0) return err_set_errno(e, ERR_FAILED, "the job cannot be started");
   j->n++;
   return true;
+}
+
+static void read_all(const char *path, char *out, size_t n) {
+  FILE *f = fopen(path, "r");
+  size_t got = f ? fread(out, 1, n - 1, f) : 0;
+  out[got] = 0;
+  if (f) fclose(f);
 }
 
 /* The last line with something in it. */
@@ -78,6 +85,7 @@ bool jobs_reap(struct jobs *j, struct job_end *out) {
     out->job = j->job[i];
     out->status = got < 0 ? 0 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     last_line(out->job.errors, out->text, sizeof out->text);
+    read_all(out->job.errors, out->all, sizeof out->all);
     unlink(out->job.errors);
     j->job[i] = j->job[--j->n];
     return true;

@@ -1,4 +1,4 @@
-/* Processes that the interface starts: runs (`--batch`) and single commands (`sample`). Each leads a session of its own, so that a lost terminal, Ctrl-C or the
+/* Processes that the interface starts: runs (`--batch`) and single commands (`plan`). Each leads a session of its own, so that a lost terminal, Ctrl-C or the
  * end of the interface does not touch it: a run goes on whatever becomes of who looks at it. */
 #ifndef PDMBOOTH_UI_JOBS_H
 #define PDMBOOTH_UI_JOBS_H
@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-enum { MAX_JOBS = 16, JOB_ARGUMENTS = 40 };
+enum { MAX_JOBS = 16, JOB_ARGUMENTS = 600 };
 
 struct job {
   pid_t pid;
@@ -25,6 +25,7 @@ struct job_end {
   struct job job;
   int status;      /* exit status; 128 + number for a signal */
   char text[1024]; /* the last line that it wrote to standard error */
+  char all[6000];  /* everything, cut; of a command that is no training with its standard output */
 };
 
 /* Starts this very program with the NULL-terminated arguments. low: at the lowest priority. */

@@ -18,8 +18,7 @@ static int find_change(const struct profile_doc *d, const struct key *k) {
   return -1;
 }
 
-/* "section.key=value" for each line of each change. Returns how many; sets [room]. */
-static int make_sets(const struct profile_doc *d, struct strings *owner, const char **sets, int room) {
+int doc_sets(const struct profile_doc *d, struct strings *owner, const char **sets, int room) {
   int n = 0;
   for (int i = 0; i < d->changes; i++) {
     const char *p = d->value[i];
@@ -37,7 +36,7 @@ static void reload(struct profile_doc *d) {
   struct strings owner = {0};
   struct err e = {0};
   const char **sets = calloc(ROOM, sizeof *sets);
-  int n = sets ? make_sets(d, &owner, sets, ROOM) : 0;
+  int n = sets ? doc_sets(d, &owner, sets, ROOM) : 0;
   if (d->loaded) profile_release(&d->effective);
   d->loaded = true;
   d->trouble[0] = 0;

@@ -31,6 +31,8 @@ bool doc_set(struct profile_doc *d, const struct key *k, const char *value);
 void doc_revert(struct profile_doc *d, const struct key *k); /* as the file says */
 /* The changes into the file, comments and order kept; the file as it was to path.bak. */
 bool doc_save(struct profile_doc *d, struct err *e);
+/* The changes as "section.key=value", strings by owner; returns how many, at most room. */
+int doc_sets(const struct profile_doc *d, struct strings *owner, const char **sets, int room);
 /* Default of the key in the profile's mode, "" where it has none. */
 const char *doc_default(const struct profile_doc *d, const struct key *k);
 

@@ -101,7 +101,12 @@ static void next_in_queue(struct app *a) {
 }
 
 void training_ended(struct app *a, const struct job_end *end) {
-  if (!end->job.training) return;
+  if (!end->job.training) {
+    outlook_end(&a->forecast, end);
+    if (a->forecast.again) profile_forecast(a);
+    app_changed(a);
+    return;
+  }
   const char *slash = strrchr(end->job.what, '/'), *name = slash ? slash + 1 : end->job.what;
   runs_notice(&a->runs);
   a->runs.list_dirty = a->runs.view_dirty = true;

@@ -40,6 +40,11 @@ struct profile_doc *profile_doc_of(struct app *a) {
   return &s->doc;
 }
 
+void profile_forecast(struct app *a) {
+  struct profile_doc *d = profile_doc_of(a);
+  if (d && *d->path && !a->plain) outlook_begin(&a->forecast, &a->jobs, d);
+}
+
 static bool shown(const struct profile_state *s, const struct key *k) {
   char name[128];
   text_put(name, sizeof name, "%s.%s", k->section, k->name);
@@ -70,6 +75,8 @@ static void open_doc(struct app *a) {
   if (!profile_doc_of(a)) return;
   make_rows(s);
   if (!s->list.selected) s->list.selected = 1;
+  a->forecast.text[0] = a->forecast.summary[0] = 0;
+  profile_forecast(a);
 }
 
 static void move(struct app *a, int by) {
@@ -106,6 +113,7 @@ static void set_value(struct app *a, const char *text) {
   doc_set(&s->doc, s->edited, now);
   if (*s->doc.trouble) app_complain(a, "%s", s->doc.trouble);
   make_rows(s);
+  profile_forecast(a);
 }
 
 static bool check_value(struct app *a, const char *text, char *why, size_t n) {
@@ -156,8 +164,10 @@ static void cycle(struct app *a, const char *argument) {
 static void revert(struct app *a, const char *argument) {
   const struct key *k = selected(a);
   (void)argument;
-  if (k) doc_revert(&state(a)->doc, k);
-  if (k) make_rows(state(a));
+  if (!k) return;
+  doc_revert(&state(a)->doc, k);
+  make_rows(state(a));
+  profile_forecast(a);
 }
 
 void profile_save(struct app *a, const char *argument) {
@@ -275,7 +285,17 @@ static void draw_about(struct app *a, struct rect r) {
   struct profile_state *s = state(a);
   const struct key *k = selected(a);
   char text[4800], value[2048], allowed[300];
+  const struct outlook *f = &a->forecast;
+  bool bad = f->status && *f->text;
   struct rect in = rect_inset(canvas_box(&a->canvas, r, STYLE_BORDER, k ? k->name : ""), 1, 0, 1, 0);
+  canvas_field(&a->canvas, in.x, in.y + in.h - 1, 10, ALIGN_LEFT, STYLE_DIM, "forecast:");
+  canvas_field(&a->canvas, in.x + 10, in.y + in.h - 1, in.w - 10, ALIGN_LEFT, bad ? STYLE_ERROR : STYLE_TEXT,
+               *f->summary ? f->summary : "-");
+  in.h--;
+  if (bad && !*s->doc.trouble) {
+    int lines = canvas_paragraph(&a->canvas, in, 0, STYLE_ERROR, f->text);
+    in = rect_inset(in, 0, lines + 1, 0, 0);
+  }
   if (*s->doc.trouble) {
     int lines = canvas_paragraph(&a->canvas, in, 0, STYLE_ERROR, s->doc.trouble);
     in = rect_inset(in, 0, lines + 1, 0, 0);
@@ -284,7 +304,8 @@ static void draw_about(struct app *a, struct rect r) {
   const char *first = doc_default(&s->doc, k);
   text_put(text, sizeof text, "%s\n\nAllowed: %s.\nDefault: %s\n\n%s", k->help, key_allowed(k, allowed, sizeof allowed),
            *first ? first : "none", doc_value(&s->doc, k, value, sizeof value));
-  canvas_paragraph(&a->canvas, in, 0, STYLE_TEXT, text);
+  int used = canvas_paragraph(&a->canvas, in, 0, STYLE_TEXT, text);
+  if (!bad && *f->text && in.h > used + 8) canvas_paragraph(&a->canvas, rect_inset(in, 0, used + 2, 0, 0), 0, STYLE_DIM, f->text);
 }
 
 static struct rect list_rect(struct rect r) {

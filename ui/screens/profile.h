@@ -6,6 +6,7 @@
 #include "ui/profile_doc.h"
 
 struct profile_doc *profile_doc_of(struct app *a); /* of the subject; NULL: out of memory */
+void profile_forecast(struct app *a);              /* what it takes, found out anew */
 void profile_save(struct app *a, const char *argument);
 int profile_unsaved(const struct app *a); /* how many changes */
 void profile_leave(struct app *a);        /* asks what to do with changes */
