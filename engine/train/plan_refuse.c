@@ -96,7 +96,8 @@ bool plan_refuse(struct trainer *t, struct err *e) {
     int64_t needs = least_of(t, &r[i].s);
     size_t used = strlen(list);
     if (needs > 0 && needs < p->memory)
-      snprintf(list + used, sizeof list - used, "%s%s (%s)", used ? ", " : "", r[i].text, plan_size(needs).s);
+      snprintf(list + used, sizeof list - used, "%s%s (%s%s)", used ? ", " : "", r[i].text, plan_size(needs).s,
+               needs <= p->allowed ? ", fits" : "");
   }
   return err_set(
       e, ERR_FIT,

@@ -3,13 +3,14 @@
 
 usage: plan_table.py PROGRAM [--model DIR] [--only NAME ...] [--threads N] [--keep DIR]
 
-Without --model: the demo. With it: a model of Stable Diffusion 1.5's shapes (tests/reference/make_sd15.py), at 512x512, on photographs of the
+Without --model: the demo. With it: a model of Stable Diffusion 1.5's shapes (tests/reference/make_sd15.py), at 512x512, on two photographs of the
 demo subject; wants up to 17 GB of memory. Each run has a run directory and a cache of its own, made below a temporary directory.
 """
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = ["train.steps=8", "train.center_crop=false", "prior.images=16", "prior.steps=4", "samples.steps=4", "samples.every=4",
         "losses.pdm_steps=8", "checkpoints.every=4"]
-LARGE = ["train.steps=2", "prior.images=1", "prior.steps=2", "prior.sampler=ddim", "samples.steps=2", "samples.count=1", "samples.every=0",
-         "losses.pdm_steps=2", "prompts.test=a photo of {token} {class}", "train.batch=1", "checkpoints.save_weights=false"]
+LARGE = ["train.steps=1", "prior.images=1", "prior.steps=2", "prior.sampler=ddim", "samples.steps=2", "samples.count=1", "samples.every=0",
+         "losses.pdm_steps=1", "prompts.test=a photo of {token} {class}", "train.batch=1", "checkpoints.save_weights=false"]
 CASES = {
     "full": ["train.mode=full", "train.text_encoder=false"],
     "full-text": ["train.mode=full", "train.text_encoder=true"],
@@ -28,6 +29,15 @@ CASES = {
 
 def sets(values):
     return [part for value in values for part in ("--set", value)]
+
+
+def two_photographs(root):
+    """A directory with two photographs of the demo subject and their masks."""
+    folder, source = os.path.join(root, "photographs"), os.path.join(HERE, "../../assets/demo-subject/poodle")
+    os.makedirs(os.path.join(folder, "masks"), exist_ok=True)
+    for name in ("1.jpg", "2.jpg", "masks/1.png", "masks/2.png"):
+        shutil.copy(os.path.join(source, name), os.path.join(folder, name))
+    return folder
 
 
 def tree_bytes(folder):
@@ -45,7 +55,7 @@ def run(args, name, values, root):
     folder = os.path.join(root, name)
     common = ["--threads", str(args.threads)] + sets(values + [f"engine.cache_dir={folder}/cache"])
     if args.model:
-        common += sets([f"model.path={args.model}", "subject.images=embedded:poodle"])
+        common += sets([f"model.path={args.model}", f"subject.images={two_photographs(root)}"])
     plan = subprocess.run([args.program, "plan", profile, "--json", "--run-dir", f"{folder}/run"] + common, capture_output=True, text=True)
     plan = json.loads(plan.stdout)
     if plan["status"] != "fits":

@@ -18,7 +18,7 @@ check "plan with less memory: planned anew, and said" sh -c 'grep -q "\"replanne
 check "plan with less memory: it holds" test "$(number peak <out)" -le $((peak - 16000000))
 
 refused "plan that cannot fit" 4 "memory in [engine] allows 200.0 MiB" "$program" plan embedded:demo $demo --set engine.memory=200M
-check "its remedies have numbers" grep -q 'what would take less: .*mode = lora ([0-9.]* MiB)' err
+check "its remedies have numbers" grep -q 'what would take less: .*mode = lora ([0-9.]* MiB' err
 "$program" plan embedded:demo $demo --json --set engine.memory=200M >out 2>/dev/null
 check "plan --json that cannot fit" grep -q '"status":"does not fit","exit_code":4,"error":"this run needs' out
 refused "a run that cannot fit" 4 "this run needs" "$program" --batch embedded:demo $demo --set engine.memory=200M --run-dir refused
