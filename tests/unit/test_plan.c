@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "train/forecast.h"
 #include "training.h"
 
 struct place {
@@ -215,9 +216,64 @@ static void test_some_blocks(void **state) {
   folder_remove_all(p.root);
 }
 
+/* --- time -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Every stage that has work to do gets its share of the time, also when operations are timed one by one; more steps take longer. */
+static void test_seconds(void **state) {
+  (void)state;
+  struct place p;
+  struct run_plan plan;
+  struct err e = {0};
+  place_make(&p, "data/sd1", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.subject.hold_out = "photo-1.png";
+  for (int measure = 0; measure < 2; measure++) {
+    double sum = 0;
+    if (!engine_plan(&s, NULL, NULL, &(struct plan_options){.measure = measure}, &plan, &e)) fail_msg("%s", e.text);
+    for (int i = 0; i < PLAN_STAGES; i++) {
+      assert_true((plan.stage[i].seconds > 0) == (plan.stage[i].units > 0));
+      sum += plan.stage[i].seconds;
+    }
+    assert_true(fabs(sum - plan.seconds) < 1e-9 * sum && plan.flops > 0);
+    assert_int_equal(plan.measured, measure);
+  }
+  double flops = plan.flops;
+  s.train.steps *= 100;
+  assert_true(plan_of(&s).flops > 5 * flops);
+  folder_remove_all(p.root);
+}
+
+/* Half of a stage took twice its plan: the other half will, and so will the stages to come. */
+static void test_forecast(void **state) {
+  (void)state;
+  struct forecast f;
+  struct run_plan p = {.places = 0};
+  static const char *const name[PLAN_STAGES] = {"loading",  "class images", "pdm targets", "encoding",
+                                                "training", "samples",      "probe",       "saving"};
+  for (int i = 0; i < PLAN_STAGES; i++) p.stage[i].name = name[i];
+  p.stage[1].seconds = 100;
+  p.stage[4].seconds = 40;
+  p.stage[6].seconds = 10;
+  forecast_begin(&f, NULL);
+  forecast_plan(&f, &p, 1);
+  assert_true(fabs(forecast_left(&f) - 150) < 1e-9);
+  f.sink.progress(f.sink.user, "class images", 0, 8);
+  f.sink.progress(f.sink.user, "class images", 4, 8);
+  f.stage[1].spent = 100;
+  assert_true(fabs(forecast_left(&f) - (100 + 2 * 50)) < 1e-6);
+  f.sink.progress(f.sink.user, "class images", 8, 8);
+  f.sink.progress(f.sink.user, "training", 3, 10);
+  f.stage[1].spent = 50;
+  assert_true(fabs(forecast_left(&f) - 25) < 1e-3);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_is_touched), cmocka_unit_test(test_parts),
-                                     cmocka_unit_test(test_shrinking_limits), cmocka_unit_test(test_bf16_moments),
-                                     cmocka_unit_test(test_some_blocks)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_is_touched),
+                                     cmocka_unit_test(test_parts),
+                                     cmocka_unit_test(test_shrinking_limits),
+                                     cmocka_unit_test(test_bf16_moments),
+                                     cmocka_unit_test(test_some_blocks),
+                                     cmocka_unit_test(test_seconds),
+                                     cmocka_unit_test(test_forecast)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
