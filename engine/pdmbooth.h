@@ -19,9 +19,10 @@ enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 /* Everything a run depends on; filled from a profile by src/profile.c, whose table of keys names each field once.
    Strings are owned by the caller and outlive the run; "" means not given. */
 struct settings {
-  const char *base;   /* [profile]: for the program alone, which has followed it */
-  struct {            /* [model] */
-    const char *path; /* directory, or "embedded"; a hub name was resolved by the program */
+  const char *base;     /* [profile]: for the program alone, which has followed it */
+  struct {              /* [model] */
+    const char *path;   /* directory, single-file checkpoint, or "embedded"; a hub name was resolved by the program */
+    const char *config; /* of a single file: diffusers directory for what its tensors do not tell; "" */
   } model;
   struct { /* [subject] */
     const char *name, *token, *class_name;
@@ -50,7 +51,8 @@ struct settings {
     int rank;
     double alpha; /* 0: as rank */
     const char *target[MAX_TARGETS];
-    int targets; /* 0: to_q, to_k, to_v, to_out.0 (text encoder: q_proj, k_proj, v_proj, out_proj) */
+    const char *start_from; /* LoRA file or PEFT directory that the adapters start from; "" */
+    int targets;            /* 0: to_q, to_k, to_v, to_out.0 (text encoder: q_proj, k_proj, v_proj, out_proj) */
     double beta1, beta2, epsilon, weight_decay, max_grad_norm;
     bool moments_bf16;
     bool recompute;   /* gradient checkpointing */
@@ -199,9 +201,10 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
 
 /* One call of `sample`. */
 struct sample_job {
-  const char *model; /* diffusers directory, or "embedded" */
-  const char *lora;  /* LoRA file, or "" */
-  double scale;      /* of the LoRA */
+  const char *model;  /* diffusers directory, single-file checkpoint, or "embedded" */
+  const char *config; /* of a single file: diffusers directory for what its tensors do not tell; "" */
+  const char *lora;   /* LoRA file or PEFT directory, or "" */
+  double scale;       /* of the LoRA */
   const char *const *prompts;
   int n_prompts;
   const char *negative;

@@ -6,10 +6,11 @@
 
 extern const struct command_spec *const commands[]; /* in the order of the help; NULL ends */
 extern const struct command_spec batch_command, plan_command, sample_command, sheet_command, report_command, doctor_command, init_command, completions_command;
+extern const struct command_spec export_command, inspect_command;
 const struct command_spec *command_find(const char *name); /* NULL: there is none */
 
 /* Words of options that several commands have; NULL ends. */
-extern const char *const device_words[], *const precision_words[], *const sampler_words[];
+extern const char *const device_words[], *const precision_words[], *const sampler_words[], *const dtype_words[];
 
 /* "pdmbooth-tui: error: ..." on standard error; the code's exit status. */
 int say_error(const struct err *e);

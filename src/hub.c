@@ -139,9 +139,8 @@ const char **hub_list(struct strings *s, char *cache, size_t size, int *n) {
 const char *model_resolve(const char *value, const char *base, struct strings *s, struct err *e) {
   if (!strcmp(value, "embedded") || !*value) return keep(s, value, e);
   const char *path = path_resolve(value, base, s, e);
-  if (!path || is_directory(path)) return path;
+  if (!path || is_directory(path) || is_file(path)) return path;
   if (is_hub_name(value)) return from_hub(value, s, e);
-  err_set(e, ERR_INPUT, "model %s: %s", path,
-          is_file(path) ? "this is a file; a directory in the diffusers layout is needed" : "there is no such directory");
+  err_set(e, ERR_INPUT, "model %s: there is no such directory or file", path);
   return NULL;
 }

@@ -71,6 +71,16 @@ static void add_files(cJSON *list, const struct source *s, const char *dir, cons
   source_names_release(&names);
 }
 
+/* A model that is one file. */
+static void add_single_file(cJSON *list, const char *path) {
+  struct source dir;
+  char parent[4096];
+  const char *slash = strrchr(path, '/');
+  text_put(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+  source_dir(&dir, parent);
+  add_file(list, &dir, "", slash ? slash + 1 : path);
+}
+
 static void add_inputs(cJSON *root, const struct settings *s, const struct embedded_file *embedded) {
   static const char *const pictures[] = {".png", ".jpg", ".jpeg", ".webp", NULL}, *const weights[] = {".safetensors", NULL};
   static const char *const parts[] = {"unet", "text_encoder", "vae"};
@@ -89,6 +99,10 @@ static void add_inputs(cJSON *root, const struct settings *s, const struct embed
   }
   add_files(cJSON_AddArrayToObject(root, "photographs"), &images, "", pictures);
   cJSON *list = cJSON_AddArrayToObject(root, "model");
+  if (is_file(s->model.path)) {
+    add_single_file(list, s->model.path);
+    return;
+  }
   for (int i = 0; i < 3; i++) {
     add_files(list, &model, parts[i], weights);
     add_file(list, &model, parts[i], "config.json");

@@ -16,8 +16,11 @@ const struct key keys[] = {
    .help = "Another profile, or embedded:NAME, whose values hold where this one gives none; a list given here replaces that one's."},
 
   {"model", "path", "pretrained_model_name_or_path base", KEY_STRING, BOTH(""), AT(model.path),
-   .help = "The base model: a directory in the diffusers layout, a hub name such as runwayml/stable-diffusion-v1-5 (looked up in the "
-           "local Hugging Face cache), or embedded."},
+   .help = "The base model: a directory in the diffusers layout, a single-file checkpoint (.safetensors), a hub name such as "
+           "runwayml/stable-diffusion-v1-5 (looked up in the local Hugging Face cache), or embedded."},
+  {"model", "config", NULL, KEY_PATH, BOTH(""), AT(model.config),
+   .help = "For a single-file checkpoint: a diffusers directory whose configs and tokenizer are used; when not given, what lies beside FILE.safetensors "
+           "(FILE-config/, FILE/, FILE.yaml), its metadata and the standard values."},
 
   {"subject", "name", NULL, KEY_STRING, BOTH(""), AT(subject.name),
    .help = "Name of the subject, used for the run directory; the last part of images when not given."},
@@ -76,6 +79,9 @@ const struct key keys[] = {
    .help = "Rank of the adapters (mode lora)."},
   {"train", "alpha", "lora_alpha", KEY_FLOAT, BOTH("0"), 0, 10000, AT(train.alpha),
    .help = "Adapters are scaled by alpha / rank; 0: alpha is the rank."},
+  {"train", "start_from", NULL, KEY_PATH, BOTH(""), AT(train.start_from),
+   .help = "A LoRA file of any dialect, or a PEFT directory, that the adapters start from (mode lora): its modules, ranks and alphas are kept, rank, alpha and target count for "
+           "what it lacks."},
   {"train", "target", "targets", KEY_LIST, BOTH(""), .max = MAX_TARGETS, AT(train.target), COUNT(train.targets),
    .help = "A layer name that gets an adapter; repeat the key for more; to_q, to_k, to_v and to_out.0 when not given."},
   {"train", "beta1", "adam_beta1", KEY_FLOAT, BOTH("0.9"), 0, 0.999999, AT(train.beta1),

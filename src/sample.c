@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "diffusion/sampler.h"
 #include "hub.h"
+#include "interchange.h"
 #include "progress.h"
 #include "prompts.h"
 #include "rundir.h"
@@ -16,7 +17,7 @@
 
 struct sample_options {
   struct text_list prompt;
-  const char *base, *prompts, *section, *token, *class_name, *negative, *out, *sheet, *latents, *dump;
+  const char *base, *config, *prompts, *section, *token, *class_name, *negative, *out, *sheet, *latents, *dump;
   double scale, guidance;
   uint64_t seed;
   int count, steps, sampler, size[2], batch, precision, device, threads;
@@ -87,24 +88,15 @@ static bool write_sheet(struct sampling *s, struct err *e) {
   return ok;
 }
 
-/* A LoRA is a file, or a directory that holds one under diffusers' name, as a run's checkpoints do; "" for a model. */
-static const char *lora_path(struct sampling *s) {
-  const char *path = s->checkpoint;
-  if (is_file(path)) return path;
-  const char *inside = strings_printf(&s->prompts.owner, "%s/pytorch_lora_weights.safetensors", path);
-  return inside && is_file(inside) ? inside : "";
-}
-
 /* CHECKPOINT and --base to the job's model and lora. */
 static bool choose_model(struct sampling *s, struct sample_job *j, struct err *e) {
   const struct sample_options *o = s->options;
   char here[4096];
-  j->lora = lora_path(s);
-  bool lora = *j->lora;
+  bool lora = engine_is_lora(s->checkpoint);
+  j->lora = lora ? s->checkpoint : "";
   if (!getcwd(here, sizeof here)) return err_set_errno(e, ERR_INPUT, "cannot tell the current directory");
-  if (lora && !o->base)
-    return err_set(e, ERR_USAGE, "%s is a LoRA file: it needs --base MODEL, the model that it belongs to", s->checkpoint);
-  if (!lora && o->base) return err_set(e, ERR_USAGE, "--base is for a LoRA file, and %s is none", s->checkpoint);
+  if (lora && !o->base) return err_set(e, ERR_USAGE, "%s is a LoRA: it needs --base MODEL, the model that it belongs to", s->checkpoint);
+  if (!lora && o->base) return err_set(e, ERR_USAGE, "--base is for a LoRA, and %s is none", s->checkpoint);
   j->model = model_resolve(lora ? o->base : s->checkpoint, here, &s->prompts.owner, e);
   return j->model != NULL;
 }
@@ -131,6 +123,7 @@ static int draw(const char *checkpoint, const struct sample_options *o) {
   struct err e = {0};
   struct sampling s = {.options = o, .checkpoint = checkpoint};
   struct sample_job j = {.scale = o->scale,
+                         .config = o->config ? o->config : "",
                          .negative = o->negative,
                          .count = o->count,
                          .seed = o->seed,
@@ -163,7 +156,8 @@ static int sample_main(void *options, int operands, char **operand) {
   const struct sample_options *o = options;
   struct err e = {0};
   if (!operands) {
-    err_set(&e, ERR_USAGE, "sample needs a checkpoint: a directory, embedded, or a LoRA file with --base; see pdmbooth-tui sample --help");
+    err_set(&e, ERR_USAGE,
+            "sample needs a checkpoint: a directory, a file, embedded, or a LoRA with --base; see pdmbooth-tui sample --help");
   } else if (operands > 1) {
     err_set(&e, ERR_USAGE, "sample takes one checkpoint; %s is a second one (a prompt is given by --prompt)", operand[1]);
   } else if (!o->prompt.n && !o->prompts) {
@@ -175,7 +169,8 @@ static int sample_main(void *options, int operands, char **operand) {
 #define AT(field) .offset = offsetof(struct sample_options, field)
 
 static const struct option_spec sample_table[] = {
-    {"base", "MODEL", "the model that a LoRA file belongs to", OPTION_TEXT, AT(base)},
+    {"base", "MODEL", "the model that a LoRA belongs to", OPTION_TEXT, AT(base)},
+    {"config", "DIR", "a diffusers directory for what the tensors of a single-file checkpoint do not tell", OPTION_TEXT, AT(config)},
     {"scale", "X", "strength of the LoRA (default 1)", OPTION_NUMBER, AT(scale), -100, 100},
     {"prompt", "TEXT", "a prompt (repeat for more)", OPTION_LIST, AT(prompt)},
     {"prompts", "FILE",
@@ -222,9 +217,10 @@ const struct command_spec sample_command = {
     .operands = "CHECKPOINT",
     .summary = "draw pictures with a model or a LoRA file",
     .about =
-        "Draws pictures. CHECKPOINT is a directory in the diffusers layout, a hub name in the local Hugging Face cache, embedded, or a "
-        "LoRA file with "
-        "--base. The paths of what is written go to standard output.",
+        "Draws pictures. CHECKPOINT is a directory in the diffusers layout, a single-file checkpoint (.safetensors), a hub name in the "
+        "local "
+        "Hugging Face cache, embedded, or, with --base, a LoRA: a file of kohya's, diffusers' or PEFT's dialect, or a PEFT directory. The "
+        "paths of what is written go to standard output.",
     .options = sample_table,
     .options_size = sizeof(struct sample_options),
     .defaults = &sample_defaults,

@@ -42,5 +42,7 @@ bool image_encode_png(const struct image *im, unsigned char **png, size_t *n,
                       struct err *e); /* *png [*n], owned by the caller; NULL on failure */
 /* Value of a text chunk into out; false when absent or not a PNG. */
 bool image_png_text(const char *path, const char *key, char *out, size_t n);
+/* i-th text chunk of a PNG that lies in memory: keyword (NUL-terminated) and value [*n]; false at the end. */
+bool image_png_text_at(const struct blob *b, int i, const char **key, const char **value, size_t *n);
 
 #endif

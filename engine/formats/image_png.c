@@ -203,6 +203,25 @@ static bool find_text(const struct blob *b, const char *key, char *out, size_t s
   return false;
 }
 
+bool image_png_text_at(const struct blob *b, int i, const char **key, const char **value, size_t *n) {
+  for (size_t at = 8; at + 12 <= b->size;) {
+    const unsigned char *type = b->data + at + 4, *data = type + 4;
+    size_t size = big_endian(b->data + at);
+    if (size > b->size - at - 12) break;
+    const unsigned char *nul = memchr(data, 0, size);
+    bool text = nul != NULL && (memcmp(type, "tEXt", 4) == 0 || memcmp(type, "iTXt", 4) == 0);
+    size_t left = text ? size - (size_t)(nul + 1 - data) : 0, start = text ? text_start(type, nul + 1, left) : left + 1;
+    if (text && start <= left && i-- == 0) {
+      *key = (const char *)data;
+      *value = (const char *)nul + 1 + start;
+      *n = left - start;
+      return true;
+    }
+    at += 12 + size;
+  }
+  return false;
+}
+
 bool image_png_text(const char *path, const char *key, char *out, size_t n) {
   struct blob b;
   if (!blob_map(path, &b, NULL)) return false;

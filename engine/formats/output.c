@@ -41,7 +41,7 @@ bool output_write(struct output *o, const void *data, size_t n, struct err *e) {
 }
 
 /* The rename itself lasts only once the directory is on the disk. Some file systems refuse that: then there is nothing to wait for. */
-static void sync_directory(const char *path) {
+void sync_parent(const char *path) {
   char dir[OUTPUT_PATH];
   const char *slash = strrchr(path, '/');
   size_t n = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
@@ -66,7 +66,7 @@ bool output_close(struct output *o, bool keep, struct err *e) {
     good = false;
   }
   if (good) {
-    sync_directory(o->path);
+    sync_parent(o->path);
     return true;
   }
   unlink(o->temporary);

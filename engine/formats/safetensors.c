@@ -16,6 +16,7 @@ struct st_file {
   char *path;
   struct st_tensor *tensor; /* [n], by name */
   int n;
+  char **own_name; /* [n], of a view; NULL: the names are the header's */
 };
 
 struct st_set {
@@ -188,8 +189,37 @@ void st_forget(const struct st_file *f) {
   blob_forget(&f->blob);
 }
 
+struct st_file *st_open_bytes(const void *data, size_t size, const char *name, struct err *e) {
+  return open_blob((struct blob){.data = data, .size = size}, name, e);
+}
+
+static bool fill_view(struct st_file *f, const struct st_tensor *t, int n) {
+  f->tensor = calloc((size_t)n + 1, sizeof *f->tensor);
+  f->own_name = calloc((size_t)n + 1, sizeof *f->own_name);
+  if (f->tensor == NULL || f->own_name == NULL) return false;
+  for (f->n = 0; f->n < n; f->n++) {
+    f->own_name[f->n] = strdup(t[f->n].name);
+    if (f->own_name[f->n] == NULL) return false;
+    f->tensor[f->n] = t[f->n];
+    f->tensor[f->n].name = f->own_name[f->n];
+  }
+  qsort(f->tensor, (size_t)n, sizeof *f->tensor, by_name);
+  return true;
+}
+
+struct st_file *st_view(const char *path, const struct st_tensor *t, int n, struct err *e) {
+  struct st_file *f = calloc(1, sizeof *f);
+  if (f != NULL) f->path = strdup(path);
+  if (f != NULL && f->path != NULL && fill_view(f, t, n)) return f;
+  err_set(e, ERR_FIT, "%s: out of memory", path);
+  st_close(f);
+  return NULL;
+}
+
 void st_close(struct st_file *f) {
   if (f == NULL) return;
+  for (int i = 0; f->own_name != NULL && i < f->n; i++) free(f->own_name[i]);
+  free(f->own_name);
   json_close(f->header);
   blob_close(&f->blob);
   free(f->tensor);
@@ -214,9 +244,48 @@ const struct st_tensor *st_find(const struct st_file *f, const char *name) {
   return bsearch(&key, f->tensor, (size_t)f->n, sizeof key, by_name);
 }
 
+static const cJSON *metadata(const struct st_file *f) {
+  return f->header != NULL ? cJSON_GetObjectItemCaseSensitive(json_node(f->header), "__metadata__") : NULL;
+}
+
+bool st_metadata_at(const struct st_file *f, int i, const char **key, const char **value) {
+  const cJSON *item = cJSON_GetArrayItem(metadata(f), i);
+  if (item == NULL) return false;
+  *key = item->string;
+  *value = item->valuestring;
+  return true;
+}
+
+size_t st_header_bytes(const struct st_file *f) {
+  uint64_t n = 0;
+  for (int i = 0; f->blob.size >= 8 && i < 8; i++) n |= (uint64_t)f->blob.data[i] << (8 * i);
+  return 8 + (size_t)n;
+}
+
+size_t st_bytes(const struct st_file *f) {
+  return f->blob.size;
+}
+
+const unsigned char *st_data(const struct st_file *f) {
+  return f->blob.data;
+}
+
+int64_t st_elements(const struct st_tensor *t) {
+  int64_t n = 1;
+  for (int i = 0; i < t->rank; i++) n *= t->dim[i];
+  return n;
+}
+
+const char *st_shape(int rank, const int64_t *dim, char out[128]) {
+  size_t used = (size_t)snprintf(out, 128, "[");
+  for (int i = 0; i < rank && used < 100; i++)
+    used += (size_t)snprintf(out + used, 128 - used, "%s%lld", i > 0 ? ", " : "", (long long)dim[i]);
+  snprintf(out + used, 128 - used, "]");
+  return out;
+}
+
 const char *st_metadata(const struct st_file *f, const char *key) {
-  const cJSON *meta = cJSON_GetObjectItemCaseSensitive(json_node(f->header), "__metadata__");
-  return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, key));
+  return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata(f), key));
 }
 
 #define CONVERT(type, expression)                    \
@@ -252,8 +321,7 @@ static void floats_of_halves(const unsigned char *at, int64_t count, float *out)
 }
 
 bool st_floats(const struct st_tensor *t, int64_t first, int64_t count, float *out) {
-  int64_t total = 1;
-  for (int i = 0; i < t->rank; i++) total *= t->dim[i];
+  int64_t total = st_elements(t);
   if (first < 0 || count < 0 || first > total || count > total - first) return false;
   const unsigned char *at = t->data + (total > 0 ? (size_t)first * (t->bytes / (size_t)total) : 0);
   if (strcmp(t->dtype_text, "F32") == 0)
@@ -357,6 +425,19 @@ struct st_set *st_set_open(const struct source *s, const char *dir, const char *
   }
   if (set_fill(set, s, dir, base, e)) return set;
   st_set_close(set);
+  return NULL;
+}
+
+struct st_set *st_set_of(struct st_file *f, struct err *e) {
+  struct st_set *set = f != NULL ? calloc(1, sizeof *set) : NULL;
+  if (set != NULL) set->file = malloc(sizeof(struct st_file *));
+  if (set != NULL && set->file != NULL) {
+    set->file[set->n++] = f;
+    return set;
+  }
+  if (f != NULL) err_set(e, ERR_FIT, "%s: out of memory", f->path);
+  st_close(f);
+  free(set);
   return NULL;
 }
 

@@ -36,8 +36,8 @@ bool norm_init(struct norm *l, struct param_set *s, const char *path, int64_t ch
 }
 
 bool linear_adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path) {
-  if (!lora_spec_matches(spec, path)) return true;
-  return lora_add(set, path, l->in, l->out, spec->rank, spec->alpha, &l->lora);
+  if (l->lora.a || !lora_spec_matches(spec, path)) return true;
+  return lora_add(set, path, l->in, l->out, l->w->rank == 4, spec->rank, spec->alpha, &l->lora);
 }
 
 static bool wants(const struct param *p) {

@@ -35,7 +35,7 @@ bool linear_init(struct linear *l, struct param_set *s, const char *path, int64_
 bool pointwise_init(struct linear *l, struct param_set *s, const char *path, int64_t in, int64_t out); /* a 1x1 convolution */
 bool conv_init(struct conv *l, struct param_set *s, const char *path, int64_t in, int64_t out, int kernel, int stride, int pad);
 bool norm_init(struct norm *l, struct param_set *s, const char *path, int64_t channels, int groups, float eps);
-/* Adds an adapter where spec names the module. */
+/* Adds an adapter where spec names the module and it has none yet. */
 bool linear_adapt(struct linear *l, struct lora_set *set, const struct lora_spec *spec, const char *path);
 
 bool linear_trained(const struct linear *l); /* weights, bias or adapter want gradients */

@@ -33,12 +33,13 @@ static bool grow(struct lora_set *s) {
   return true;
 }
 
-bool lora_add(struct lora_set *s, const char *module, int64_t in, int64_t out, int rank, float alpha, struct lora *hook) {
+bool lora_add(struct lora_set *s, const char *module, int64_t in, int64_t out, bool pointwise, int rank, float alpha, struct lora *hook) {
+  int dims = pointwise ? 4 : 2;
   if (!grow(s)) return false;
   struct lora_module m = {.name = strdup(module), .alpha = alpha};
   if (!m.name) return false;
-  m.a = param_add(s->params, 2, (int64_t[]){rank, in}, "%s.lora_A.weight", module);
-  m.b = param_add(s->params, 2, (int64_t[]){out, rank}, "%s.lora_B.weight", module);
+  m.a = param_add(s->params, dims, (int64_t[]){rank, in, 1, 1}, "%s.lora_A.weight", module);
+  m.b = param_add(s->params, dims, (int64_t[]){out, rank, 1, 1}, "%s.lora_B.weight", module);
   if (!m.a || !m.b) {
     free(m.name);
     return false;

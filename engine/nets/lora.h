@@ -16,8 +16,8 @@ struct lora_spec {
 
 struct lora_module {
   char *name;      /* module path, e.g. "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"; owned */
-  struct param *a; /* "NAME.lora_A.weight" [rank, in] */
-  struct param *b; /* "NAME.lora_B.weight" [out, rank] */
+  struct param *a; /* "NAME.lora_A.weight" [rank, in], of a 1x1 convolution [rank, in, 1, 1] */
+  struct param *b; /* "NAME.lora_B.weight" [out, rank], [out, rank, 1, 1] */
   float alpha;     /* of this module */
 };
 
@@ -38,8 +38,8 @@ struct lora {
 
 struct lora_set *lora_set_new(void);
 void lora_set_delete(struct lora_set *s);
-/* Adds a module of the given shape; fills *hook. */
-bool lora_add(struct lora_set *s, const char *module, int64_t in, int64_t out, int rank, float alpha, struct lora *hook);
+/* Adds a module of the given shape; fills *hook. pointwise: of a 1x1 convolution, whose adapters have its four dims. */
+bool lora_add(struct lora_set *s, const char *module, int64_t in, int64_t out, bool pointwise, int rank, float alpha, struct lora *hook);
 float lora_scale(const struct lora *l); /* alpha / rank * strength */
 bool lora_spec_matches(const struct lora_spec *spec, const char *module);
 /* PEFT's/diffusers' init: A normal with standard deviation 1 / rank (stream RNG_LORA_INIT, index first + module number), B zero. Host arrays,

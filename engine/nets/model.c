@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "convert/lora_apply.h"
+#include "convert/single_file.h"
 
 #include "pdmbooth.h"
 
@@ -51,9 +55,21 @@ const float *model_host(struct backend *b, const float *device, int64_t count, f
 
 /* --- opening -------------------------------------------------------------------------------------------------------------- */
 
-struct files {
-  struct st_set *unet, *text, *vae;
-};
+/* A model that is one file in the LDM layout is seen as a directory: configs and tokenizer there, weights under diffusers' names. */
+static bool open_single(struct model *m, const struct model_want *w, struct err *e) {
+  struct stat st;
+  if (m->source.embedded || stat(m->source.root, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (!w->config || !w->config[0]) return true;
+    return err_set(e, ERR_USAGE, "%s is a directory: config names a directory only for a model that is a single file", m->source.root);
+  }
+  m->single = single_open(m->source.root, &(struct single_want){.config = w->config, .embedded = w->embedded}, e);
+  if (m->single) m->source = *single_source(m->single);
+  return m->single != NULL;
+}
+
+const char *model_notes(const struct model *m) {
+  return m->single ? single_notes(m->single) : "";
+}
 
 static struct json *config(const struct model *m, const char *relative, struct err *e) {
   return json_open(&m->source, relative, e);
@@ -111,28 +127,44 @@ static bool fits(const struct model *m, struct err *e) {
   return true;
 }
 
-static bool open_files(const struct model *m, struct files *f, struct err *e) {
-  f->unet = st_set_open(&m->source, "unet", "diffusion_pytorch_model", e);
-  f->text = f->unet ? st_set_open(&m->source, "text_encoder", "model", e) : NULL;
-  f->vae = f->text ? st_set_open(&m->source, "vae", "diffusion_pytorch_model", e) : NULL;
-  return f->vae && model_check_params(unet_params(m->unet), f->unet, "UNet", e) &&
-         model_check_params(clip_params(m->text), f->text, "text encoder", e) && model_check_params(vae_params(m->vae), f->vae, "VAE", e);
+static bool open_directory(struct model *m, struct err *e) {
+  m->files[MODEL_UNET] = st_set_open(&m->source, "unet", "diffusion_pytorch_model", e);
+  if (m->files[MODEL_UNET]) m->files[MODEL_TEXT] = st_set_open(&m->source, "text_encoder", "model", e);
+  if (m->files[MODEL_TEXT]) m->files[MODEL_VAE] = st_set_open(&m->source, "vae", "diffusion_pytorch_model", e);
+  return m->files[MODEL_VAE] != NULL;
 }
 
-static void close_files(struct files *f) {
-  st_set_close(f->unet);
-  st_set_close(f->text);
-  st_set_close(f->vae);
+static bool open_parts(struct model *m, struct err *e) {
+  m->files[MODEL_UNET] = single_unet(m->single, unet_config(m->unet), unet_params(m->unet), e);
+  if (m->files[MODEL_UNET]) m->files[MODEL_TEXT] = single_text(m->single, clip_params(m->text), e);
+  if (m->files[MODEL_TEXT]) m->files[MODEL_VAE] = single_vae(m->single, vae_config(m->vae), vae_params(m->vae), e);
+  return m->files[MODEL_VAE] != NULL;
 }
 
-static void hash(struct model *m, const struct files *f) {
+static bool open_files(struct model *m, struct err *e) {
+  return (m->single ? open_parts(m, e) : open_directory(m, e)) &&
+         model_check_params(unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
+         model_check_params(clip_params(m->text), m->files[MODEL_TEXT], "text encoder", e) &&
+         model_check_params(vae_params(m->vae), m->files[MODEL_VAE], "VAE", e);
+}
+
+static void close_files(struct model *m) {
+  for (int i = 0; i < 3; i++) {
+    st_set_close(m->files[i]);
+    m->files[i] = NULL;
+  }
+}
+
+static void hash(struct model *m) {
   struct sha256 s;
   sha256_begin(&s);
-  model_hash_params(&s, unet_params(m->unet), f->unet);
-  model_hash_params(&s, clip_params(m->text), f->text);
-  model_hash_params(&s, vae_params(m->vae), f->vae);
+  model_hash_params(&s, unet_params(m->unet), m->files[MODEL_UNET]);
+  model_hash_params(&s, clip_params(m->text), m->files[MODEL_TEXT]);
+  model_hash_params(&s, vae_params(m->vae), m->files[MODEL_VAE]);
   sha256_end(&s, m->hash);
 }
+
+/* --- adapters ----------------------------------------------------------------------------------------------------------- */
 
 /* Adapters start as PEFT starts them: drawn on the host, then uploaded. */
 static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint32_t first, struct err *e) {
@@ -147,44 +179,63 @@ static bool start_lora(struct model *m, struct lora_set *s, uint64_t seed, uint3
   return true;
 }
 
-static bool check_all(struct model *m, const struct model_want *w, struct err *e) {
-  struct files f = {0};
-  bool ok = open_files(m, &f, e);
-  if (ok) {
-    hash(m, &f);
-    param_set_freeze(unet_params(m->unet), !w->train_unet);
-    param_set_freeze(clip_params(m->text), !w->train_text);
-    ok = (!w->unet_lora || unet_attach_lora(m->unet, w->unet_lora, e)) && (!w->text_lora || clip_attach_lora(m->text, w->text_lora, e));
+/* Adapters of a file to start from come first: what is asked for beside them adds what they lack. */
+static bool attach_all(struct model *m, const struct model_want *w, struct err *e) {
+  struct lora_list from;
+  bool ok = true;
+  if (m->start_from) {
+    if (!lora_list_open(&from, m->start_from, e)) return false;
+    ok = lora_attach(m, &from, w->text_lora != NULL, e);
+    lora_list_close(&from);
   }
-  close_files(&f);
+  return ok && (!w->unet_lora || unet_attach_lora(m->unet, w->unet_lora, e)) &&
+         (!w->text_lora || clip_attach_lora(m->text, w->text_lora, e));
+}
+
+static bool start_adapters(struct model *m, uint64_t seed, struct err *e) {
+  struct lora_set *u = unet_lora(m->unet), *t = clip_lora(m->text);
+  struct lora_list from;
+  if ((u && !start_lora(m, u, seed, 0, e)) || (t && !start_lora(m, t, seed, 1u << 16, e))) return false;
+  if (!m->start_from) return true;
+  if (!lora_list_open(&from, m->start_from, e)) return false;
+  bool ok = lora_fill(m, &from, e);
+  lora_list_close(&from);
   return ok;
 }
 
-static bool make_parts(struct model *m, struct err *e) {
-  if (make_unet(m, e) && make_text(m, e) && make_vae(m, e) && make_schedule(m, e))
+/* --- the whole ------------------------------------------------------------------------------------------------------------ */
+
+static bool make_parts(struct model *m, const struct model_want *w, struct err *e) {
+  m->trains_unet = w->train_unet || w->unet_lora;
+  m->trains_text = w->train_text || w->text_lora;
+  if (w->unet_lora && w->start_from && w->start_from[0]) m->start_from = w->start_from;
+  if (open_single(m, w, e) && make_unet(m, e) && make_text(m, e) && make_vae(m, e) && make_schedule(m, e))
     m->tokenizer = tokenizer_open(&m->source, "tokenizer", e);
   return m->tokenizer && fits(m, e);
 }
 
-bool model_check(const struct source *s, struct model_facts *facts, struct err *e) {
-  struct backend *b = backend_open_ops(&backend_count, 1, e);
-  struct model *m = b ? calloc(1, sizeof *m) : NULL;
-  struct files f = {0};
+struct model *model_describe(const struct source *s, const struct model_want *w, struct err *e) {
+  struct model *m = calloc(1, sizeof *m);
   if (!m) {
-    backend_close(b);
-    return err_set(e, ERR_FIT, "out of memory");
+    err_set(e, ERR_FIT, "out of memory");
+    return NULL;
   }
-  m->b = b;
   m->source = *s;
-  bool ok = make_parts(m, e) && open_files(m, &f, e);
-  if (ok) {
-    facts->parameters = unet_params(m->unet)->count + clip_params(m->text)->count + vae_params(m->vae)->count;
-    facts->side = unet_config(m->unet)->sample_size * vae_factor(m->vae);
+  if (make_parts(m, w, e) && open_files(m, e)) {
+    hash(m);
+    return m;
   }
-  close_files(&f);
   model_close(m);
-  backend_close(b);
-  return ok;
+  return NULL;
+}
+
+bool model_check(const struct source *s, const struct embedded_file *embedded, struct model_facts *facts, struct err *e) {
+  struct model *m = model_describe(s, &(struct model_want){.embedded = embedded}, e);
+  if (!m) return false;
+  facts->parameters = unet_params(m->unet)->count + clip_params(m->text)->count + vae_params(m->vae)->count;
+  facts->side = unet_config(m->unet)->sample_size * vae_factor(m->vae);
+  model_close(m);
+  return true;
 }
 
 /* Every set that the model has; NULL where there are no adapters. */
@@ -211,16 +262,13 @@ static void unbind_all(struct model *m) {
 }
 
 struct model *model_open_headers(struct backend *count, const struct source *s, const struct model_want *w, struct err *e) {
-  struct model *m = calloc(1, sizeof *m);
-  if (!m) {
-    err_set(e, ERR_FIT, "out of memory");
-    return NULL;
-  }
+  struct model *m = model_describe(s, w, e);
+  if (!m) return NULL;
   m->b = count;
-  m->source = *s;
-  m->trains_unet = w->train_unet || w->unet_lora;
-  m->trains_text = w->train_text || w->text_lora;
-  bool ok = make_parts(m, e) && check_all(m, w, e);
+  param_set_freeze(unet_params(m->unet), !w->train_unet);
+  param_set_freeze(clip_params(m->text), !w->train_text);
+  bool ok = attach_all(m, w, e);
+  close_files(m);
   struct param_set *set[MODEL_SETS] = {0};
   if (ok) all_sets(m, set);
   for (int i = 0; ok && i < MODEL_SETS; i++) ok = !set[i] || model_bind(m->b, set[i], e);
@@ -234,14 +282,12 @@ static bool load(struct model *m, struct param_set *p, const struct st_set *file
 }
 
 bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e) {
-  struct files f = {0};
   unbind_all(m);
   m->b = b;
-  struct lora_set *u = unet_lora(m->unet), *t = clip_lora(m->text);
-  bool ok = open_files(m, &f, e) && load(m, unet_params(m->unet), f.unet, "UNet", e) &&
-            load(m, clip_params(m->text), f.text, "text encoder", e) && load(m, vae_params(m->vae), f.vae, "VAE", e) &&
-            (!u || start_lora(m, u, seed, 0, e)) && (!t || start_lora(m, t, seed, 1u << 16, e));
-  close_files(&f);
+  bool ok = open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
+            load(m, clip_params(m->text), m->files[MODEL_TEXT], "text encoder", e) &&
+            load(m, vae_params(m->vae), m->files[MODEL_VAE], "VAE", e) && start_adapters(m, seed, e);
+  close_files(m);
   return ok;
 }
 
@@ -258,12 +304,16 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
 
 void model_close(struct model *m) {
   if (!m) return;
-  workspace_release(&m->work, m->b);
-  unbind_all(m);
+  close_files(m);
+  if (m->b) {
+    workspace_release(&m->work, m->b);
+    unbind_all(m);
+  }
   unet_delete(m->unet, m->b);
   clip_delete(m->text, m->b);
   vae_delete(m->vae, m->b);
   tokenizer_close(m->tokenizer);
+  single_close(m->single);
   free(m);
 }
 

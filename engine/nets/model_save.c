@@ -17,9 +17,9 @@ enum { PATH = 4200 };
 static const char diffusers_version[] = "\"0.18.2\"";
 
 struct save {
-  struct model *m;
+  const struct model *m;
   const char *dir; /* the temporary directory */
-  enum dtype type;
+  const struct model_save_want *want;
 };
 
 static const char *join(char out[PATH], const char *a, const char *b) {
@@ -70,8 +70,19 @@ static const char *torch_name(enum dtype t) {
 static char *complete_text(const struct save *s, char *j) {
   j = json_set(j, "model_type", "\"clip_text_model\"", true);
   j = json_set(j, "architectures", "[\"CLIPTextModel\"]", true);
-  j = json_set(j, "torch_dtype", torch_name(s->type), false);
-  return json_set(j, "dtype", torch_name(s->type), false);
+  j = json_set(j, "torch_dtype", torch_name(s->want->type), false);
+  return json_set(j, "dtype", torch_name(s->want->type), false);
+}
+
+/* What is left out takes the default of the class that reads it, which need not be the one that was meant. */
+static char *complete_scheduler(const struct save *s, char *j) {
+  const struct schedule *c = &s->m->schedule;
+  char v[32];
+  j = json_set(j, "num_train_timesteps", number(v, sizeof v, c->steps), true);
+  j = json_set(j, "prediction_type", c->prediction == PREDICT_V ? "\"v_prediction\"" : "\"epsilon\"", true);
+  j = json_set(j, "clip_sample", "false", true);
+  j = json_set(j, "steps_offset", number(v, sizeof v, c->steps_offset), true);
+  return strcmp(c->class_name, "PNDMScheduler") == 0 ? json_set(j, "skip_prk_steps", "true", true) : j;
 }
 
 static bool write_text(const struct save *s, const char *relative, const char *text, struct err *e) {
@@ -124,20 +135,22 @@ static bool write_index(const struct save *s, struct err *e) {
 
 /* --- weights and copies ----------------------------------------------------------------------------------------------------------- */
 
-static bool write_weights(const struct save *s, const char *relative, const struct param_set *p, const float *w, struct err *e) {
-  float *own = NULL;
-  if (!w) w = model_host(s->m->b, p->w, p->count, &own, e);
+static bool write_weights(const struct save *s, enum model_part part, const char *relative, const struct param_set *p, struct err *e) {
+  const struct model_save_want *w = s->want;
+  if (!w->entry) return true;
   struct st_entry *t = calloc((size_t)p->n, sizeof *t);
   char path[PATH];
-  bool ok = w && (t || err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative));
-  for (int i = 0; ok && i < p->n; i++) {
+  if (!t) return err_set(e, ERR_FIT, "out of memory while writing \"%s\"", relative);
+  for (int i = 0; i < p->n; i++) {
     const struct param *q = p->p[i];
-    t[i] = (struct st_entry){.name = q->name, .type = s->type, .rank = q->rank, .data = w + q->offset, .data_type = DT_F32};
+    t[i] = (struct st_entry){.name = q->name, .rank = q->rank, .data_type = DT_F32};
     for (int k = 0; k < q->rank; k++) t[i].dim[k] = q->dim[k];
+    w->entry(w->user, part, i, &t[i]);
+    t[i].type = w->type;
   }
-  ok = ok && st_write(join(path, s->dir, relative), t, p->n, NULL, 0, e);
+  join(path, s->dir, relative);
+  bool ok = st_write(path, t, p->n, NULL, 0, e) && (!w->check || st_check_written(path, t, p->n, NULL, 0, e));
   free(t);
-  free(own);
   return ok;
 }
 
@@ -162,17 +175,18 @@ static bool copy_folder(const struct save *s, const char *folder, struct err *e)
   return ok;
 }
 
-static bool write_all(const struct save *s, const float *unet, const float *text, struct err *e) {
+static bool write_all(const struct save *s, struct err *e) {
   static const char *const folders[] = {"unet", "text_encoder", "vae", "tokenizer", "scheduler"};
   char path[PATH];
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
     if (!make_dirs(join(path, s->dir, folders[i]), e)) return false;
-  struct model *m = s->m;
+  const struct model *m = s->m;
   return write_config(s, "unet/config.json", complete_unet, e) && write_config(s, "text_encoder/config.json", complete_text, e) &&
-         write_config(s, "vae/config.json", complete_vae, e) && copy_folder(s, "tokenizer", e) && copy_folder(s, "scheduler", e) &&
-         write_weights(s, "unet/diffusion_pytorch_model.safetensors", unet_params(m->unet), unet, e) &&
-         write_weights(s, "text_encoder/model.safetensors", clip_params(m->text), text, e) &&
-         write_weights(s, "vae/diffusion_pytorch_model.safetensors", vae_params(m->vae), NULL, e) && write_index(s, e);
+         write_config(s, "vae/config.json", complete_vae, e) && copy_folder(s, "tokenizer", e) &&
+         write_config(s, "scheduler/scheduler_config.json", complete_scheduler, e) &&
+         write_weights(s, MODEL_UNET, "unet/diffusion_pytorch_model.safetensors", unet_params(m->unet), e) &&
+         write_weights(s, MODEL_TEXT, "text_encoder/model.safetensors", clip_params(m->text), e) &&
+         write_weights(s, MODEL_VAE, "vae/diffusion_pytorch_model.safetensors", vae_params(m->vae), e) && write_index(s, e);
 }
 
 /* Removes what write_all made: two levels of plain files. */
@@ -205,18 +219,43 @@ static bool parent_of(const char *path, char out[PATH]) {
   return true;
 }
 
-bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e) {
+bool model_save_as(const struct model *m, const char *dir, const struct model_save_want *w, struct err *e) {
   char temporary[PATH], parent[PATH];
   snprintf(temporary, sizeof temporary, "%s.tmp-%ld", dir, (long)getpid());
   parent_of(dir, parent);
-  struct save s = {m, temporary, type};
+  struct save s = {m, temporary, w};
   if (access(dir, F_OK) == 0) return err_set(e, ERR_FAILED, "\"%s\" exists already", dir);
   remove_tree(temporary, 2);
-  bool ok = make_dirs(temporary, e) && write_all(&s, unet, text, e);
+  bool ok = make_dirs(temporary, e) && write_all(&s, e);
   if (ok && rename(temporary, dir) != 0) ok = err_set_errno(e, ERR_FAILED, "cannot rename \"%s\" to \"%s\"", temporary, dir);
   if (ok)
     sync_dir(parent);
   else
     remove_tree(temporary, 2);
+  return ok;
+}
+
+/* Weights on the host: given, or copied from the backend's memory. */
+struct host_weights {
+  const struct param_set *set[3];
+  const float *w[3];
+  float *own[3];
+};
+
+static void host_entry(void *user, enum model_part part, int i, struct st_entry *t) {
+  const struct host_weights *h = user;
+  t->data = h->w[part] + h->set[part]->p[i]->offset;
+}
+
+bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e) {
+  struct host_weights h = {.set = {unet_params(m->unet), clip_params(m->text), vae_params(m->vae)}, .w = {unet, text, NULL}};
+  struct model_save_want w = {.type = type, .entry = host_entry, .user = &h};
+  bool ok = true;
+  for (int i = 0; ok && i < 3; i++) {
+    if (!h.w[i]) h.w[i] = model_host(m->b, h.set[i]->w, h.set[i]->count, &h.own[i], e);
+    ok = h.w[i] != NULL;
+  }
+  ok = ok && model_save_as(m, dir, &w, e);
+  for (int i = 0; i < 3; i++) free(h.own[i]);
   return ok;
 }

@@ -17,7 +17,7 @@ static bool swapped(const char *name, const char *from, const char *to, char out
 }
 
 /* The name itself; the text encoder's without its prefix (transformers 5); the VAE's attention as diffusers before 0.17 named it. */
-static const struct st_tensor *find(const struct st_set *files, const char *name) {
+const struct st_tensor *model_tensor(const struct st_set *files, const char *name) {
   static const char *const old[4][2] = {{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}};
   const struct st_tensor *t = st_set_find(files, name);
   char other[NAME];
@@ -26,13 +26,6 @@ static const struct st_tensor *find(const struct st_set *files, const char *name
     for (int i = 0; i < 4 && !t; i++)
       if (swapped(name, old[i][0], old[i][1], other)) t = st_set_find(files, other);
   return t;
-}
-
-static void shape_text(int rank, const int64_t *dim, char out[128]) {
-  size_t used = 0;
-  out[used++] = '[';
-  for (int i = 0; i < rank && used < 100; i++) used += (size_t)snprintf(out + used, 128 - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
-  snprintf(out + used, 128 - used, "]");
 }
 
 /* Equal, but for 1s at the end: [c, c] and [c, c, 1, 1] are the same matrix. */
@@ -60,8 +53,8 @@ static bool check(const struct param *p, const struct st_set *files, const struc
   if (!t)
     return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" is missing; the file does not fit the config.json of the %s", file_of(files),
                    p->name, network);
-  shape_text(p->rank, p->dim, want);
-  shape_text(t->rank, t->dim, have);
+  st_shape(p->rank, p->dim, want);
+  st_shape(t->rank, t->dim, have);
   if (!same_shape(p, t))
     return err_set(e, ERR_INPUT, "%s: the tensor \"%s\" has the shape %s, the config.json of the %s wants %s", file_of(files), t->name,
                    have, network, want);
@@ -82,9 +75,13 @@ static bool check_finite(const float *x, int64_t first, int64_t n, const struct 
                  file_of(files), t->name, isnan(x[i]) ? "NaN" : "infinity", (long long)(first + i));
 }
 
+bool model_check_param(const struct param *p, const struct st_set *files, const char *network, struct err *e) {
+  return check(p, files, model_tensor(files, p->name), network, e);
+}
+
 bool model_check_params(const struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   for (int i = 0; i < p->n; i++)
-    if (!check(p->p[i], files, find(files, p->p[i]->name), network, e)) return false;
+    if (!model_check_param(p->p[i], files, network, e)) return false;
   return true;
 }
 
@@ -95,7 +92,7 @@ bool model_load_params(struct backend *b, struct param_set *p, const struct st_s
   bool ok = true;
   for (int i = 0; ok && i < p->n; i++) {
     struct param *q = p->p[i];
-    const struct st_tensor *t = find(files, q->name);
+    const struct st_tensor *t = model_tensor(files, q->name);
     ok = check(q, files, t, network, e);
     for (int64_t at = 0; ok && at < q->count; at += CHUNK) {
       int64_t n = q->count - at < CHUNK ? q->count - at : CHUNK;
@@ -128,7 +125,7 @@ static void hash_tensor(struct sha256 *s, const struct param *p, const struct st
 
 void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files) {
   for (int i = 0; i < p->n; i++) {
-    hash_tensor(s, p->p[i], find(files, p->p[i]->name));
+    hash_tensor(s, p->p[i], model_tensor(files, p->p[i]->name));
     if (i % 32 == 31 || i + 1 == p->n) st_set_forget(files); /* each piece brings its neighbours in */
   }
 }

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "convert/lora_write.h"
+
 enum { PIECE = 1 << 26, PATH = 4300 }; /* elements of a flat block in one file: 256 MiB in fp32 */
 
 /* --- directories ------------------------------------------------------------------------------------------------------------------- */

@@ -48,5 +48,5 @@ bool engine_check_model(const char *model, const struct embedded_file *embedded,
   } else {
     source_dir(&s, model);
   }
-  return model_check(&s, f, e);
+  return model_check(&s, embedded, f, e);
 }

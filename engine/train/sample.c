@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/lora_apply.h"
 #include "formats/npy.h"
 #include "train/encode.h"
 #include "train/tell.h"
@@ -84,7 +85,8 @@ static void to_nchw(const float *nhwc, const struct latent_size *s, float *out) 
     for (int i = 0; i < area; i++) out[c * area + i] = nhwc[i * s->channels + c];
 }
 
-static struct model *open_model(struct backend *b, const struct sample_job *j, const struct embedded_file *embedded, struct err *e) {
+static struct model *open_model(struct backend *b, const struct sample_job *j, const struct embedded_file *embedded,
+                                const struct sink *sink, struct err *e) {
   struct source source;
   if (strcmp(j->model, "embedded") != 0) {
     source_dir(&source, j->model);
@@ -94,16 +96,11 @@ static struct model *open_model(struct backend *b, const struct sample_job *j, c
     err_set(e, ERR_INPUT, "this build has no embedded model: name a model directory");
     return NULL;
   }
-  struct model *m = model_open(b, &source, &(struct model_want){.train_unet = false}, e);
-  if (m == NULL || j->lora[0] == '\0') return m;
-  if (!lora_load(m, j->lora, e)) {
-    model_close(m);
-    return NULL;
-  }
-  struct lora_set *set[2] = {unet_lora(m->unet), clip_lora(m->text)};
-  for (int i = 0; i < 2; i++)
-    if (set[i] != NULL) set[i]->strength = (float)j->scale;
-  return m;
+  struct model *m = model_open(b, &source, &(struct model_want){.config = j->config, .embedded = embedded}, e);
+  if (m != NULL) tell_lines(sink, LOG_INFO, model_notes(m));
+  if (m == NULL || j->lora[0] == '\0' || lora_load(m, j->lora, j->scale, e)) return m;
+  model_close(m);
+  return NULL;
 }
 
 /* Given noise fixes the size; else what the job says; else the model's own. */
@@ -219,7 +216,7 @@ bool engine_sample(const struct sample_job *j, const struct embedded_file *embed
   bool ok = b != NULL;
   if (ok) {
     tell(sink, LOG_INFO, "%s", backend_describe(b));
-    s.m = open_model(b, j, embedded, e);
+    s.m = open_model(b, j, embedded, sink, e);
     ok = s.m != NULL;
   }
   if (ok) {

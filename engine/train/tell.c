@@ -16,6 +16,14 @@ void tell(const struct sink *s, enum log_level level, const char *fmt, ...) {
   s->log(s->user, level, text);
 }
 
+void tell_lines(const struct sink *s, enum log_level level, const char *lines) {
+  while (*lines) {
+    size_t n = strcspn(lines, "\n");
+    tell(s, level, "%.*s", (int)n, lines);
+    lines += n + (lines[n] == '\n');
+  }
+}
+
 void tell_progress(const struct sink *s, const char *stage, int64_t done, int64_t total) {
   if (s && s->progress) s->progress(s->user, stage, done, total);
 }

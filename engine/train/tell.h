@@ -5,6 +5,7 @@
 #include "pdmbooth.h"
 
 void tell(const struct sink *s, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tell_lines(const struct sink *s, enum log_level level, const char *lines); /* one by one */
 void tell_progress(const struct sink *s, const char *stage, int64_t done, int64_t total);
 /* Warns of each prompt that is longer than the text encoder reads (77 tokens with start and end), naming the words that are cut. */
 struct tokenizer;

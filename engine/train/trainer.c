@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/thread.h"
+#include "convert/lora_list.h"
 #include "train/trainer.h"
 
 /* --- opening ---------------------------------------------------------------------------------------------------------------------------- */
@@ -44,10 +45,14 @@ bool trainer_open_model(struct trainer *t, struct err *e) {
                          .train_text = !lora && s->train.text_encoder,
                          .unet_lora = lora ? &unet : NULL,
                          .text_lora = lora && s->train.text_encoder ? &text : NULL,
-                         .seed = s->train.seed};
+                         .seed = s->train.seed,
+                         .config = s->model.config,
+                         .start_from = s->train.start_from,
+                         .embedded = t->embedded};
   model_source(s, t->embedded, &source);
   t->m = model_open_headers(t->count, &source, &w, e);
   if (!t->m) return false;
+  tell_lines(t->sink, LOG_INFO, model_notes(t->m));
   t->set[0] = lora ? unet_lora(t->m->unet)->params : unet_params(t->m->unet);
   t->name[0] = "unet";
   t->sets = 1;
@@ -66,6 +71,8 @@ static bool check_sizes(const struct trainer *t, struct err *e) {
                    s->train.height, f);
   if (s->losses.pdm && s->losses.pdm_steps > t->m->schedule.steps - 1)
     return err_set(e, ERR_USAGE, "pdm_steps %d: this model has %d levels to invert", s->losses.pdm_steps, t->m->schedule.steps - 1);
+  if (s->train.mode != MODE_LORA && s->train.start_from && s->train.start_from[0])
+    return err_set(e, ERR_USAGE, "start_from is for mode lora: put %s into the base model first (export --merge)", s->train.start_from);
   if (!s->losses.instance && !s->losses.prior && !s->losses.pdm)
     return err_set(e, ERR_USAGE, "no loss is on: switch on instance, prior or pdm in [losses]");
   if (s->losses.mask_prior)
@@ -119,11 +126,23 @@ static bool open_data(struct trainer *t, struct err *e) {
 
 /* --- going on --------------------------------------------------------------------------------------------------------------------------- */
 
+/* The adapters that this run starts from; "" where it starts afresh. */
+static bool start_hash(const struct settings *s, char out[65], struct err *e) {
+  struct lora_list l;
+  out[0] = 0;
+  if (s->train.mode != MODE_LORA || !s->train.start_from || !s->train.start_from[0]) return true;
+  if (!lora_list_open(&l, s->train.start_from, e)) return false;
+  lora_list_hash(&l, out);
+  lora_list_close(&l);
+  return true;
+}
+
 /* What a state belongs to: model, photographs, and the settings that shape what is trained and drawn. */
-static void identity(const struct trainer *t, char out[65]) {
+static bool identity(const struct trainer *t, char out[65], struct err *e) {
   const struct settings *s = t->s;
   struct sha256 h;
-  char text[512];
+  char text[512], start[65];
+  if (!start_hash(s, start, e)) return false;
   int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %a %llu %d%d%d%d%d %d %d", t->m->hash, (int)s->train.mode,
                    s->train.text_encoder, s->train.batch, s->train.accumulation, s->train.width, s->train.height, (int)s->train.precision,
                    s->train.rank, s->train.alpha, (unsigned long long)s->train.seed, s->losses.instance, s->losses.prior, s->losses.pdm,
@@ -134,7 +153,9 @@ static void identity(const struct trainer *t, char out[65]) {
   sha256_add(&h, s->prompts.instance, strlen(s->prompts.instance) + 1);
   sha256_add(&h, s->prompts.class_prompt, strlen(s->prompts.class_prompt) + 1);
   for (int i = 0; i < t->data.photographs; i++) sha256_add(&h, t->data.photograph[i].hash, 64);
+  sha256_add(&h, start, strlen(start));
   sha256_end(&h, out);
+  return true;
 }
 
 static void done_path(const struct trainer *t, char *out, size_t n) {
@@ -161,7 +182,7 @@ static bool was_finished(struct trainer *t) {
 static bool find_state(struct trainer *t, struct err *e) {
   char own[65];
   t->state = (struct run_state){.sampled = -1};
-  identity(t, own);
+  if (!identity(t, own, e)) return false;
   memcpy(t->state.identity, own, sizeof own);
   checkpoint_tidy(t->s->run_dir);
   if (!t->s->resume) {
@@ -199,6 +220,20 @@ static bool make_targets(struct trainer *t, struct err *e) {
   t->pdm = pdm_make(&job, e);
   free(pair);
   return t->pdm != NULL;
+}
+
+/* Class images and PDM targets come from the untrained network: adapters that start from a file are off meanwhile. */
+static void switch_adapters(struct trainer *t, bool on) {
+  struct lora_set *set[2] = {unet_lora(t->m->unet), clip_lora(t->m->text)};
+  for (int i = 0; i < 2; i++)
+    if (set[i] && t->s->train.start_from && t->s->train.start_from[0]) set[i]->strength = on ? 1 : 0;
+}
+
+static bool untrained_stages(struct trainer *t, struct err *e) {
+  switch_adapters(t, false);
+  bool ok = make_class_images(t, e) && make_targets(t, e);
+  switch_adapters(t, true);
+  return ok;
 }
 
 static bool open_optimizer(struct trainer *t, struct err *e) {
@@ -322,8 +357,8 @@ static bool run_stages(struct trainer *t, struct err *e) {
   if (!plan_recall(t, e) || !plan_run(t, true, e)) return false;
   forecast_plan(&t->forecast, &t->plan, t->todo.rounds);
   t->sink->plan(t->sink->user, &t->plan);
-  bool ready = make_dirs(t->state_dir, e) && plan_keep(t, e) && model_read(t->m, t->b, t->s->train.seed, e) && make_class_images(t, e) &&
-               make_targets(t, e) && begin_training(t, e);
+  bool ready = make_dirs(t->state_dir, e) && plan_keep(t, e) && model_read(t->m, t->b, t->s->train.seed, e) && untrained_stages(t, e) &&
+               begin_training(t, e);
   if (!ready) return false;
   open_dump(t);
   return train_loop(t, e) ? finish(t, e) : stopped(t, e);

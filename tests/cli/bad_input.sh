@@ -233,8 +233,12 @@ refused "bad input: a LoRA for another architecture" 3 "made for another model" 
 
 # --- sample
 refused "sample: no such model" 3 "none: there is no such directory" "$program" sample none --prompt x
-refused "sample: LoRA without base" 2 "needs --base" "$program" sample p.ini --prompt x
-refused "sample: not a LoRA" 3 "p.ini" "$program" sample p.ini --base embedded --prompt x
+foreign=$top/tests/data/interchange/lora_kohya.safetensors
+refused "sample: LoRA without base" 2 "needs --base" "$program" sample "$foreign" --prompt x
+refused "sample: LoRA of another model" 3 'lora_down.weight" does not fit' "$program" sample "$foreign" --base embedded --prompt x
+refused "sample: not a LoRA" 2 "p.ini is none" "$program" sample p.ini --base embedded --prompt x
+echo "no checkpoint" >0.ckpt
+refused "sample: not a checkpoint" 3 "0.ckpt: not a safetensors file" "$program" sample 0.ckpt --prompt x
 refused "sample: size that does not fit" 2 "multiples of 4" "$program" sample embedded --prompt x --size 65x64
 refused "sample: class word missing" 2 "needs --class" "$program" sample embedded --prompts embedded:dreambooth --section live
 refused "sheet: not a picture" 3 "p.ini" "$program" sheet out.png p.ini

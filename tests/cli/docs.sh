@@ -15,7 +15,7 @@ done
 [ -z "$missing" ] || echo "# missing:$missing"
 check "README: every published flag" test -z "$missing"
 undocumented=
-for command in --batch sample sheet; do
+for command in --batch sample sheet export inspect; do
   for option in $("$program" $command --help | grep -o '^  --[a-z-]*'); do
     grep -q -e "$(printf '%s' "$option" | sed 's/-/\\\\-/g')" "$top/man/pdmbooth-tui.1" || undocumented="$undocumented $option"
   done

@@ -119,4 +119,5 @@ def main():
     dialects(sd1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -230,9 +230,14 @@ static void test_safetensors_round_trip(void **state) {
   static const int32_t ids[2] = {-5, 77};
   static const unsigned char bytes[3] = {1, 2, 3};
   const struct st_entry entry[] = {
-      {"z.bytes", DT_U8, 1, {3}, bytes, DT_U8},          {"b.half", DT_F16, 2, {2, 3}, x, DT_F32}, {"a.brain", DT_BF16, 1, {6}, x, DT_F32},
-      {"m.full", DT_F32, 2, {3, 2}, x, DT_F32},          {"c.scalar", DT_F32, 0, {0}, x, DT_F32},  {"d.ids", DT_I32, 1, {2}, ids, DT_I32},
-      {"e.\"odd\" \xC3\xA9", DT_F32, 1, {1}, x, DT_F32}, {"f.none", DT_F32, 2, {0, 4}, x, DT_F32},
+      {.name = "z.bytes", .type = DT_U8, .rank = 1, .dim = {3}, .data = bytes, .data_type = DT_U8},
+      {.name = "b.half", .type = DT_F16, .rank = 2, .dim = {2, 3}, .data = x, .data_type = DT_F32},
+      {.name = "a.brain", .type = DT_BF16, .rank = 1, .dim = {6}, .data = x, .data_type = DT_F32},
+      {.name = "m.full", .type = DT_F32, .rank = 2, .dim = {3, 2}, .data = x, .data_type = DT_F32},
+      {.name = "c.scalar", .type = DT_F32, .rank = 0, .dim = {0}, .data = x, .data_type = DT_F32},
+      {.name = "d.ids", .type = DT_I32, .rank = 1, .dim = {2}, .data = ids, .data_type = DT_I32},
+      {.name = "e.\"odd\" \xC3\xA9", .type = DT_F32, .rank = 1, .dim = {1}, .data = x, .data_type = DT_F32},
+      {.name = "f.none", .type = DT_F32, .rank = 2, .dim = {0, 4}, .data = x, .data_type = DT_F32},
   };
   const struct st_pair meta[] = {{"ss_network_dim", "4"}, {"format", "ignored"}};
   struct err e = {0};
@@ -274,7 +279,7 @@ static void test_halves(void **state) {
   static float out[0x10000 + 7];
   struct err e = {0};
   for (size_t i = 0; i < sizeof half / sizeof *half; i++) half[i] = (uint16_t)i;
-  const struct st_entry entry = {"odd name", DT_F16, 1, {0x10000 + 7}, half, DT_F16};
+  const struct st_entry entry = {.name = "odd name", .type = DT_F16, .rank = 1, .dim = {0x10000 + 7}, .data = half, .data_type = DT_F16};
   assert_true(st_write(in_dir("h.safetensors"), &entry, 1, NULL, 0, &e));
   struct st_file *f = st_open_path(in_dir("h.safetensors"), &e);
   assert_non_null(f);
@@ -289,8 +294,9 @@ static void test_halves(void **state) {
 static void test_safetensors_write_wrong(void **state) {
   (void)state;
   static const float x[2];
-  const struct st_entry twice[] = {{"a", DT_F32, 1, {1}, x, DT_F32}, {"a", DT_F16, 1, {1}, x, DT_F32}};
-  const struct st_entry kinds[] = {{"a", DT_I32, 1, {1}, x, DT_F32}};
+  const struct st_entry twice[] = {{.name = "a", .type = DT_F32, .rank = 1, .dim = {1}, .data = x, .data_type = DT_F32},
+                                   {.name = "a", .type = DT_F16, .rank = 1, .dim = {1}, .data = x, .data_type = DT_F32}};
+  const struct st_entry kinds[] = {{.name = "a", .type = DT_I32, .rank = 1, .dim = {1}, .data = x, .data_type = DT_F32}};
   struct err e = {0};
   assert_false(st_write(in_dir("w"), twice, 2, NULL, 0, &e));
   expect_error(&e, ERR_FAILED, "name a");
@@ -397,7 +403,7 @@ static void test_safetensors_odd(void **state) {
 static void put_tensor(const char *file, const char *name) {
   static const float x[1] = {3};
   struct err e = {0};
-  const struct st_entry entry = {name, DT_F32, 1, {1}, x, DT_F32};
+  const struct st_entry entry = {.name = name, .type = DT_F32, .rank = 1, .dim = {1}, .data = x, .data_type = DT_F32};
   assert_true(st_write(in_dir(file), &entry, 1, NULL, 0, &e));
 }
 
