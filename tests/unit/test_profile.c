@@ -228,7 +228,7 @@ static void test_model(void **state) {
   setenv("HF_HUB_CACHE", "/nonexistent/hub", 1);
   refused(*state, "[model]\npath = ./none\n[subject]\nclass = dog\nimages = x\n", ERR_INPUT, "p.ini:2: ", "/none", "no such directory");
   refused(*state, "[model]\npath = org/name\n[subject]\nclass = dog\nimages = x\n", ERR_INPUT, "org/name", "/nonexistent/hub", "download");
-  refused(*state, "[model]\npath = p.ini/x\n[subject]\nclass = dog\nimages = x\n", ERR_INPUT, "p.ini:2: ", "p.ini/x", "no such directory or file");
+  refused(*state, "[model]\npath = ./p.ini/x\n[subject]\nclass = dog\nimages = x\n", ERR_INPUT, "p.ini:2: ", "p.ini/x", "no such directory or file");
 }
 
 static void test_hub(void **state) {
