@@ -14,6 +14,8 @@
 
 enum train_mode { MODE_FULL, MODE_LORA };
 enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
+enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 
 /* Everything a run depends on; filled from a profile by src/profile.c, whose table of keys names each field once.
@@ -60,6 +62,7 @@ struct settings {
     double min_snr;   /* gamma; 0: off */
     double noise_offset;
     bool flip;
+    int on_divergence; /* enum on_divergence */
   } train;
   struct { /* [losses] */
     bool instance, prior, pdm, mask_dm, mask_pdm, mask_prior;
@@ -83,6 +86,8 @@ struct settings {
   } samples;
   struct {             /* [checkpoints] */
     int every, keep;   /* every 0: only the final one; keep 0: all */
+    int keep_best;     /* so many with the lowest probe loss stay as well */
+    int state_every;   /* steps between saves of the state; 0: by time */
     bool save_weights; /* full fine-tune: write the final model */
     int dtype;         /* enum dtype of the files */
   } checkpoints;
@@ -94,6 +99,7 @@ struct settings {
     int on_finish_limit;
     bool bf16_moments; /* allowed where fp32 moments do not fit */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
+    int on_full;           /* enum on_full */
     const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
   } engine;
   const char *run_dir;
@@ -122,7 +128,25 @@ struct sample_event {
 };
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN };
-enum engine_command { ENGINE_GO_ON, ENGINE_STOP_SIGINT, ENGINE_STOP_SIGTERM };
+/* What the program wants at this moment; asked between units of work (a denoising step, a training step). ENGINE_PAUSE: wait and ask again. */
+enum engine_command { ENGINE_GO_ON, ENGINE_STOP_SIGINT, ENGINE_STOP_SIGTERM, ENGINE_PAUSE };
+
+/* A change of a run under way. It is taken between two steps, written to RUN/journal.csv with the number of steps done, and only then takes
+   effect; a resumed run replays it at the same place. */
+enum engine_message_kind {
+  ENGINE_SET_LR,                /* value: the base of the schedule, 0 to 1 */
+  ENGINE_SET_SAMPLES_EVERY,     /* value: steps, 0: only at the end */
+  ENGINE_SET_CHECKPOINTS_EVERY, /* value: steps, 0: only the final one */
+  ENGINE_CHECKPOINT,            /* one now */
+  ENGINE_SAMPLE,                /* samples now */
+  ENGINE_HALVE_LR,              /* written by the engine itself after a divergence; not to be sent */
+  ENGINE_MESSAGES
+};
+struct engine_message {
+  enum engine_message_kind kind;
+  double value;
+  uint64_t id; /* of this message: one whose id the journal holds was taken already and is dropped. 0: none */
+};
 
 struct run_plan;
 
@@ -134,8 +158,14 @@ struct sink {
   void (*progress)(void *user, const char *stage, int64_t done, int64_t total);
   void (*metrics)(void *user, const struct metrics *m);
   bool (*sample)(void *user, const struct sample_event *s, struct err *e); /* false stops the run with *e */
-  void (*checkpoint)(void *user, int step, const char *path, bool final);  /* it has been written */
-  enum engine_command (*poll)(void *user);                                 /* asked between units of work */
+  bool (*samples)(void *user, int step, struct err *e); /* all pictures of a step have been given, some perhaps to an earlier process */
+  void (*checkpoint)(void *user, int step, const char *path, bool final); /* it has been written */
+  /* The state is about to be saved: what was told before must be on the disk when this returns. False: it is not, *e; then no state is saved. */
+  bool (*sync)(void *user, struct err *e);
+  enum engine_command (*poll)(void *user);
+  /* Between two steps, `step` done: the next change into *out, false: none (is due). Returning the next one means that the one before is in
+     the journal. */
+  bool (*message)(void *user, int step, struct engine_message *out);
   void (*plan)(void *user, const struct run_plan *p);                      /* before the first stage */
   void (*left)(void *user, double seconds); /* of the whole run, before each progress; corrected as it goes */
 };
@@ -144,6 +174,7 @@ struct run_result {
   int steps_done, start_step;
   double last_loss;
   char checkpoint[4096]; /* the final or last one; "" when none */
+  int best_step;         /* checkpoint with the lowest probe loss, -1: none was measured (keep_best) */
   double seconds;
   int64_t memory_planned, memory_peak; /* bytes of the process */
   int64_t work_planned, work_touched;  /* bytes of the region of the passes, the larger one where it was reserved twice */
@@ -198,6 +229,12 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
    False and *e where it failed or was stopped (ERR_SIGINT, ERR_SIGTERM after saving the state). */
 bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out,
                 struct err *e);
+
+/* Whether the value of a message is one that its kind may have. */
+bool engine_message_valid(const struct engine_message *m);
+
+/* For the program's own files: waits as the engine does when writing path failed with *e for want of room. True: write it again. */
+bool engine_room_again(const struct settings *s, const struct sink *sink, const char *path, struct err *e);
 
 /* One call of `sample`. */
 struct sample_job {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "assets/embedded.h"
 #include "base/thread.h"
@@ -14,13 +15,14 @@
 #include "plan_text.h"
 #include "progress.h"
 #include "report.h"
+#include "requests.h"
 #include "rundir.h"
 #include "signals.h"
 
 struct batch_options {
   struct text_list set;
   const char *run_dir, *dump;
-  bool resume, quiet, json;
+  bool resume, wait, quiet, json;
   int device;              /* in device_words; -1: as the profile says */
   int threads, dump_steps; /* 0: not given */
   int nice;                /* 0: not given */
@@ -33,6 +35,9 @@ struct batch {
   struct profile profile;
   struct rundir dir;
   bool profile_open, dir_open;
+  struct sink sink;
+  struct requests requests;
+  bool told_pause;
   struct progress progress;
   struct live live;
   struct metrics last;
@@ -64,22 +69,65 @@ static void on_left(void *user, double seconds) {
   ((struct batch *)user)->left = seconds;
 }
 
+/* Writing one of our own files failed with *e: whether to write it again, there is room now. */
+static bool again(struct batch *b, struct err *e) {
+  return engine_room_again(&b->profile.settings, &b->sink, b->dir.path, e);
+}
+
 static void on_metrics(void *user, const struct metrics *m) {
   struct batch *b = user;
   b->last = *m;
   progress_metrics(&b->progress, m);
-  if (b->write_error.code || rundir_metrics(&b->dir, m, &b->write_error)) return;
-  on_log(b, LOG_WARN, b->write_error.text);
+  if (b->write_error.code) return;
+  bool ok;
+  do ok = rundir_metrics(&b->dir, m, &b->write_error);
+  while (!ok && again(b, &b->write_error));
+  if (!ok) on_log(b, LOG_WARN, b->write_error.text);
+}
+
+static bool on_sync(void *user, struct err *e) {
+  struct batch *b = user;
+  if (b->write_error.code) return err_set(e, b->write_error.code, "%s", b->write_error.text);
+  bool ok;
+  do ok = rundir_sync(&b->dir, e);
+  while (!ok && again(b, e));
+  return ok;
 }
 
 static bool on_sample(void *user, const struct sample_event *s, struct err *e) {
   struct batch *b = user;
   char path[4096];
-  b->samples++;
   if (!rundir_sample(&b->dir, s, e)) return false;
+  b->samples++;
   rundir_sample_path(&b->dir, s, path, sizeof path);
   progress_sample(&b->progress, s, path);
   return true;
+}
+
+static bool on_samples(void *user, int step, struct err *e) {
+  struct batch *b = user;
+  return rundir_sheet(&b->dir, step, e);
+}
+
+static enum engine_command on_poll(void *user) {
+  struct batch *b = user;
+  char refused[REQUEST_TEXT + 20], text[200];
+  enum engine_command signalled = signals_poll(NULL);
+  if (signalled != ENGINE_GO_ON) return signalled;
+  requests_look(&b->requests, refused);
+  if (*refused) {
+    text_put(text, sizeof text, "control: %s is no request: dropped", refused);
+    on_log(b, LOG_WARN, text);
+  }
+  if (b->requests.paused != b->told_pause) on_log(b, LOG_INFO, b->requests.paused ? "paused by a request" : "going on");
+  live_pause(&b->live, b->dir.path, b->requests.paused);
+  b->told_pause = b->requests.paused;
+  return b->requests.stop ? ENGINE_STOP_SIGTERM : b->requests.paused ? ENGINE_PAUSE : ENGINE_GO_ON;
+}
+
+static bool on_message(void *user, int step, struct engine_message *out) {
+  struct batch *b = user;
+  return requests_next(&b->requests, step, out);
 }
 
 static void on_checkpoint(void *user, int step, const char *path, bool final) {
@@ -159,6 +207,7 @@ static char *summary(const struct batch *b, const struct err *e) {
     cJSON_AddNumberToObject(root, "steps", b->result.steps_done);
     add_losses(root, b);
     cJSON_AddStringToObject(root, "checkpoint", b->result.checkpoint);
+    if (b->result.best_step >= 0) cJSON_AddNumberToObject(root, "best_checkpoint_step", b->result.best_step);
     cJSON_AddNumberToObject(root, "samples", b->samples);
     cJSON_AddStringToObject(root, "sample_sheet", b->dir.last_sheet);
     text_put(curves, sizeof curves, "%s/curves.png", b->dir.path);
@@ -174,20 +223,62 @@ static char *summary(const struct batch *b, const struct err *e) {
 }
 
 /* Whether it fits, before a run directory is made for nothing; waits for memory where that is asked for. */
-static bool check_plan(struct batch *b, const struct sink *sink, struct err *e) {
+static bool check_plan(struct batch *b, struct err *e) {
   const struct batch_options *o = b->options;
   struct settings *s = &b->profile.settings;
   struct run_plan plan;
   const struct sink quiet = {0};
-  if (!rundir_find(&b->dir, &b->profile, o->run_dir, o->resume, e)) return false;
+  if (!rundir_find(&b->dir, &b->profile, o->run_dir, o->resume, e) || !rundir_unchanged(&b->dir, embedded_files, e)) return false;
   s->run_dir = b->dir.path;
   s->resume = b->dir.resumed;
   s->engine.wait = o->wait_memory;
-  if (o->wait_memory) return busy_wait(s, embedded_files, sink, e);
+  if (o->wait_memory) return busy_wait(s, embedded_files, &b->sink, e);
   return engine_plan(s, embedded_files, &quiet, &(struct plan_options){.measure = false}, &plan, e);
 }
 
-static bool open_run(struct batch *b, const struct sink *sink, struct err *e) {
+/* A second, or until a signal. */
+static bool sleep_a_little(struct err *e) {
+  for (int i = 0; i < 20; i++) {
+    enum engine_command c = signals_poll(NULL);
+    if (c != ENGINE_GO_ON)
+      return err_set(e, c == ENGINE_STOP_SIGINT ? ERR_SIGINT : ERR_SIGTERM, "stopped while waiting for another process");
+    nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+  }
+  return true;
+}
+
+/* While another process is at work on the run: waits, where that is asked for. */
+static bool wait_turn(struct batch *b, struct err *e) {
+  const struct batch_options *o = b->options;
+  struct err tried = {0};
+  for (bool told = false; o->wait && !rundir_find(&b->dir, &b->profile, o->run_dir, o->resume, &tried) && b->dir.busy; told = true) {
+    if (!told) on_log(b, LOG_INFO, tried.text);
+    tried = (struct err){0};
+    if (!sleep_a_little(e)) return false;
+  }
+  return true; /* anything else will be said again */
+}
+
+/* The directory, waiting for another process that is at work on it where that is asked for, and for room on the disk. */
+static bool open_dir(struct batch *b, struct err *e) {
+  const struct batch_options *o = b->options;
+  char path[3500];
+  for (bool told = false, chosen = false;;) {
+    struct err tried = {0};
+    if (rundir_open(&b->dir, &b->profile, embedded_files, chosen ? path : o->run_dir, o->resume, &tried)) return true;
+    bool busy = b->dir.busy && o->wait;
+    text_put(path, sizeof path, "%s", b->dir.path);
+    rundir_close(&b->dir);
+    if (busy && !told) on_log(b, LOG_INFO, tried.text);
+    told |= busy;
+    if (busy && sleep_a_little(e)) continue;
+    chosen = !b->dir.busy && *path;
+    if (!busy && chosen && again(b, &tried)) continue;
+    return err_set(e, tried.code, "%s", tried.text);
+  }
+}
+
+static bool open_run(struct batch *b, struct err *e) {
   const struct batch_options *o = b->options;
   struct settings *s = &b->profile.settings;
   b->profile_open = profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e);
@@ -195,8 +286,9 @@ static bool open_run(struct batch *b, const struct sink *sink, struct err *e) {
   if (o->device >= 0) s->engine.device = device_words[o->device];
   if (o->threads) s->engine.threads = o->threads;
   s->dump_dir = "";
-  if ((o->nice && !busy_nice(o->nice, e)) || !check_plan(b, sink, e)) return false;
-  b->dir_open = rundir_open(&b->dir, &b->profile, embedded_files, o->run_dir, o->resume, e);
+  if ((o->nice && !busy_nice(o->nice, e)) || !wait_turn(b, e) || !check_plan(b, e)) return false;
+  b->dir_open = open_dir(b, e);
+  requests_open(&b->requests, b->dir.path);
   s->run_dir = b->dir.path;
   s->resume = b->dir.resumed;
   s->dump_steps = o->dump_steps;
@@ -214,24 +306,30 @@ static void begin_log(struct batch *b) {
 /* Not after a signal: whoever stops a run waits for it, and it is to go on; pdmbooth-tui report makes it at any time. */
 static void write_report(struct batch *b, struct err *e) {
   struct err late = {0};
-  if (e->code == ERR_SIGINT || e->code == ERR_SIGTERM || report_write(b->dir.path, embedded_files, &late)) return;
+  bool ok = e->code == ERR_SIGINT || e->code == ERR_SIGTERM;
+  while (!ok && !(ok = report_write(b->dir.path, embedded_files, &late)) && again(b, &late)) continue;
+  if (ok) return;
   on_log(b, LOG_WARN, late.text);
   if (!e->code) *e = late;
 }
 
-/* Sheets and curves are made of what there is, however the run ended. */
-static void finish(struct batch *b, struct err *e) {
+static bool write_end(struct batch *b, struct err *e) {
   struct err late = {0};
-  progress_end(&b->progress);
+  bool ok;
   live_end(b->dir.path);
-  if (!rundir_sheet(&b->dir, &late) || !rundir_curves(&b->dir, &late)) on_log(b, LOG_WARN, late.text);
+  do ok = rundir_curves(&b->dir, &late);
+  while (!ok && again(b, &late));
+  if (!ok) on_log(b, LOG_WARN, late.text);
   if (!e->code && b->write_error.code) *e = b->write_error;
   if (!e->code && late.code) *e = late;
   if (e->code) rundir_log(&b->dir, LOG_WARN, e->text);
   char *text = summary(b, e);
-  if (text && !rundir_summary(&b->dir, text, &late) && !e->code) *e = late;
+  late = (struct err){0};
+  do ok = !text || rundir_summary(&b->dir, text, &late);
+  while (!ok && again(b, &late));
   free(text);
   write_report(b, e);
+  return ok || e->code || err_set(e, late.code, "%s", late.text);
 }
 
 /* Facts for [engine] on_finish, whose failure is no failure of the run. A run that is to stop is not held up for long. */
@@ -265,26 +363,35 @@ static void tell_finish(struct batch *b, const struct err *e, const char *json) 
   strings_release(&o);
 }
 
+/* Curves are made of what there is, however the run ended. */
+static void finish(struct batch *b, struct err *e) {
+  progress_end(&b->progress);
+  write_end(b, e);
+}
+
 static int run_profile(const char *path, const struct batch_options *o) {
   struct err e = {0};
   struct batch *b = calloc(1, sizeof *b);
   if (!b) return err_set(&e, ERR_FAILED, "out of memory"), say_error(&e);
-  const struct sink sink = {.user = b,
-                            .log = on_log,
-                            .progress = on_progress,
-                            .metrics = on_metrics,
-                            .sample = on_sample,
-                            .checkpoint = on_checkpoint,
-                            .poll = signals_poll,
-                            .left = on_left};
+  b->sink = (struct sink){.user = b,
+                          .log = on_log,
+                          .progress = on_progress,
+                          .metrics = on_metrics,
+                          .sample = on_sample,
+                          .samples = on_samples,
+                          .checkpoint = on_checkpoint,
+                          .sync = on_sync,
+                          .poll = on_poll,
+                          .message = on_message,
+                          .left = on_left};
   b->path = path;
   b->options = o;
   b->last = (struct metrics){.instance = NAN, .prior = NAN, .pdm = NAN, .total = NAN};
   signals_catch();
   double began = now_seconds();
-  if (progress_init(&b->progress, o->quiet, o->json, &e) && open_run(b, &sink, &e)) {
+  if (progress_init(&b->progress, o->quiet, o->json, &e) && open_run(b, &e)) {
     begin_log(b);
-    engine_run(&b->profile.settings, embedded_files, &sink, &b->result, &e);
+    engine_run(&b->profile.settings, embedded_files, &b->sink, &b->result, &e);
     b->result.seconds = now_seconds() - began;
     finish(b, &e);
   }
@@ -293,6 +400,7 @@ static int run_profile(const char *path, const struct batch_options *o) {
   tell_finish(b, &e, text);
   if (text) puts(text);
   free(text);
+  requests_close(&b->requests);
   rundir_close(&b->dir);
   profile_release(&b->profile);
   free(b);
@@ -320,6 +428,7 @@ static const struct option_spec batch_table[] = {
     {"run-dir", "DIR", "use exactly this directory (default: runs/SUBJECT/TIME-PROFILE here)", OPTION_TEXT, AT(run_dir)},
     {"resume", NULL, "go on with the run in --run-dir, or with the newest run of this profile; begin where there is none", OPTION_FLAG,
      AT(resume)},
+    {"wait", NULL, "wait while another process is at work on the run, instead of ending with status 1", OPTION_FLAG, AT(wait)},
     {"device", NULL, "where to compute; ref: plain and slow, for comparison (default: as the profile says)", OPTION_WORD, AT(device),
      .words = device_words},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},

@@ -6,6 +6,7 @@
 const struct command_spec *const commands[] = {
     &batch_command,
     &plan_command,
+    &control_command,
     &init_command,
     &sample_command,
     &sheet_command,

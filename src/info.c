@@ -84,20 +84,23 @@ static void add_single_file(cJSON *list, const char *path) {
 static void add_inputs(cJSON *root, const struct settings *s, const struct embedded_file *embedded) {
   static const char *const pictures[] = {".png", ".jpg", ".jpeg", ".webp", NULL}, *const weights[] = {".safetensors", NULL};
   static const char *const parts[] = {"unet", "text_encoder", "vae"};
-  struct source images, model;
+  struct source images, masks, model;
   char prefix[512];
+  bool own = *s->subject.mask_dir;
   if (!strncmp(s->subject.images, "embedded:", 9)) {
     text_put(prefix, sizeof prefix, "demo-subject/%s", s->subject.images + 9);
     source_embedded(&images, embedded, prefix);
   } else {
     source_dir(&images, s->subject.images);
   }
+  if (own) source_dir(&masks, s->subject.mask_dir);
   if (!strcmp(s->model.path, "embedded")) {
     source_embedded(&model, embedded, "tiny-sd");
   } else {
     source_dir(&model, s->model.path);
   }
   add_files(cJSON_AddArrayToObject(root, "photographs"), &images, "", pictures);
+  add_files(cJSON_AddArrayToObject(root, "masks"), own ? &masks : &images, own ? "" : "masks", pictures);
   cJSON *list = cJSON_AddArrayToObject(root, "model");
   if (is_file(s->model.path)) {
     add_single_file(list, s->model.path);

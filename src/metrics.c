@@ -69,7 +69,7 @@ bool metrics_load(struct rundir *r, const char *path, struct err *e) {
   return ok || err_set(e, ERR_FAILED, "out of memory");
 }
 
-/* The file anew with the rows before step: what a stopped run measured after its last checkpoint is measured again. */
+/* The file anew with the rows before step: what a stopped run measured after its last state is measured again. */
 static bool rewrite(struct rundir *r, const char *path, int step, struct err *e) {
   char *text = NULL;
   size_t n = 0;
@@ -99,16 +99,39 @@ bool rundir_event_sample(struct rundir *r, const struct sample_event *s, const c
   return begin_events(r, s->step, s->step, e) && event_file_sample(&r->events, s->step, s->prompt_index, s->picture_index, path, e);
 }
 
-bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e) {
+/* Ready for a row of that step: a run that goes on, or goes back after a divergence, cuts what comes after. */
+static bool prepare(struct rundir *r, int step, struct err *e) {
   char path[4096];
+  if (r->csv.fd >= 0 && (r->n_rows == 0 || r->rows[r->n_rows - 1].step < step)) return true;
+  append_close(&r->csv);
   text_put(path, sizeof path, "%s/metrics.csv", r->path);
-  if (!r->csv) {
-    if (!rewrite(r, path, m->step, e)) return false;
-    r->csv = fopen(path, "a");
-    if (!r->csv) return err_set_errno(e, ERR_FAILED, "cannot write %s", path);
-  }
-  put_row(r->csv, m);
-  if (fflush(r->csv) || ferror(r->csv)) return err_set_errno(e, ERR_FAILED, "cannot write %s", path);
-  if (!begin_events(r, m->step - 1, m->step, e) || !event_file_metrics(&r->events, m, e)) return false;
-  return keep_row(r, m) || err_set(e, ERR_FAILED, "out of memory");
+  event_file_close(&r->events); /* made anew, without what is cut */
+  return rewrite(r, path, step, e) && append_open(&r->csv, path, e);
+}
+
+/* What is kept is what the file says, to nine digits: curves do not depend on whether the run was interrupted. */
+static bool take_row(struct rundir *r, const struct metrics *m, struct err *e) {
+  char line[512] = "";
+  struct metrics as_written;
+  struct err later = {0}; /* what the file does not take now is kept there */
+  if (!prepare(r, m->step, e)) return false;
+  FILE *f = fmemopen(line, sizeof line, "w");
+  if (!f) return err_set(e, ERR_FAILED, "out of memory");
+  put_row(f, m);
+  fclose(f);
+  if (!parse_row(line, &as_written) || !keep_row(r, &as_written)) return err_set(e, ERR_FAILED, "out of memory");
+  r->row_begun = m->step;
+  append_text(&r->csv, line, strlen(line), &later);
+  return true;
+}
+
+bool rundir_metrics(struct rundir *r, const struct metrics *m, struct err *e) {
+  if (r->row_begun != m->step && !take_row(r, m, e)) return false;
+  if (!append_flush(&r->csv, e) || !begin_events(r, m->step - 1, m->step, e) || !event_file_metrics(&r->events, m, e)) return false;
+  r->row_begun = 0;
+  return true;
+}
+
+bool rundir_sync(struct rundir *r, struct err *e) {
+  return r->csv.fd < 0 || append_sync(&r->csv, e);
 }

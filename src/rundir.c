@@ -8,16 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fs.h"
+#include "changes.h"
 #include "info.h"
 #include "plot.h"
 #include "sheet.h"
-
-struct run_row {
-  char file[96]; /* below the run directory */
-  int prompt, picture;
-  uint64_t seed;
-  char label[200]; /* the prompt */
-};
 
 static bool no_memory(struct err *e) {
   return err_set(e, ERR_FIT, "out of memory");
@@ -65,6 +60,12 @@ static bool find_newest(const char *folder, const char *profile, char *out, size
   return *best && text_put(out, n, "%s/%s", folder, best);
 }
 
+static bool cannot_make(const struct err *inner, struct err *e) {
+  err_set(e, ERR_INPUT, "the run directory cannot be made: %s", inner->text);
+  if (e) e->number = inner->number;
+  return false;
+}
+
 static bool too_long(struct err *e) {
   return err_set(e, ERR_USAGE, "the path of the run directory is too long");
 }
@@ -87,44 +88,19 @@ static bool choose_path(struct rundir *r, const char *dir, bool resume, struct e
   if (dir) {
     const char *slash = *dir == '/' ? "" : "/";
     if (!*dir || !text_put(r->path, sizeof r->path, "%s%s%s", *dir == '/' ? "" : here, slash, dir)) return too_long(e);
-    r->resumed = resume && has_run(r->path);
-    if (!resume && has_results(r->path)) {
-      return err_set(e, ERR_USAGE, "%s already holds a run; add --resume to go on with it, or name another --run-dir", dir);
-    }
     return true;
   }
   file_name_from(r->profile->settings.subject.name, subject, sizeof subject);
   if (!text_put(folder, sizeof folder, "%s/runs/%s", here, subject)) return too_long(e);
-  if (resume && find_newest(folder, r->profile->name, r->path, sizeof r->path) && has_run(r->path) && !is_done(r->path)) {
-    r->resumed = true;
-    return true;
-  }
+  if (resume && find_newest(folder, r->profile->name, r->path, sizeof r->path) && has_run(r->path) && !is_done(r->path)) return true;
   return new_name(r, folder, e);
 }
 
 static bool make_writable(const char *path, struct err *e) {
   struct err inner = {0};
-  if (!make_dirs(path, &inner)) return err_set(e, ERR_INPUT, "the run directory cannot be made: %s", inner.text);
+  if (!make_dirs(path, &inner)) return cannot_make(&inner, e);
   if (access(path, W_OK | X_OK)) return err_set_errno(e, ERR_INPUT, "the run directory %s cannot be written", path);
   return true;
-}
-
-/* Names in the log which lines of the frozen profile the resumed run sees changed. */
-static void log_changes(struct rundir *r, const char *text) {
-  char path[4096], line[1200], message[1300];
-  size_t n;
-  struct err ignored = {0};
-  text_put(path, sizeof path, "%s/profile.ini", r->path);
-  char *old = text_file_read(path, NULL, "", &n, &ignored);
-  for (const char *p = text; old && *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    size_t len = strcspn(p, "\n");
-    if (len < 2 || len > 1000) continue;
-    snprintf(line, sizeof line, "%.*s\n", (int)len, p);
-    if (strstr(old, line)) continue;
-    text_put(message, sizeof message, "the profile has changed since the run began; now %.*s", (int)len, p);
-    rundir_log(r, LOG_WARN, message);
-  }
-  free(old);
 }
 
 static bool write_text(const struct rundir *r, const char *name, const char *text, struct err *e) {
@@ -133,54 +109,137 @@ static bool write_text(const struct rundir *r, const char *name, const char *tex
   return text_put(path, sizeof path, "%s/%s", r->path, name) ? write_file(path, text, strlen(text), e) : too_long(e);
 }
 
+static bool check_changes(const struct rundir *r, const char *info, struct err *e) {
+  return !r->resumed || !has_results(r->path) || changes_check(r->path, r->profile, info, e);
+}
+
+bool rundir_unchanged(const struct rundir *r, const struct embedded_file *embedded, struct err *e) {
+  char *info = r->resumed ? info_text(&r->profile->settings, embedded) : NULL;
+  bool ok = !r->resumed || (info ? check_changes(r, info, e) : no_memory(e));
+  free(info);
+  return ok;
+}
+
 static bool write_facts(struct rundir *r, const struct embedded_file *embedded, struct err *e) {
   char *frozen = profile_text(r->profile), *info = info_text(&r->profile->settings, embedded);
-  if (frozen && r->resumed) log_changes(r, frozen);
-  bool ok = write_text(r, "info.json", info, e) && write_text(r, "profile.ini", frozen, e);
+  bool ok = ((frozen && info) || no_memory(e)) && check_changes(r, info, e);
+  ok = ok && write_text(r, "info.json", info, e) && write_text(r, "profile.ini", frozen, e);
   free(frozen);
   free(info);
   return ok;
 }
 
+/* samples/step-NNNNNN.png of the highest step, when an earlier process drew it. */
+static void find_sheet(struct rundir *r) {
+  char dir[4000], best[32] = "";
+  text_put(dir, sizeof dir, "%s/samples", r->path);
+  DIR *d = opendir(dir);
+  for (struct dirent *x; d && (x = readdir(d));) {
+    int step, end = 0;
+    bool sheet = sscanf(x->d_name, "step-%d.png%n", &step, &end) == 1 && end > 0 && !x->d_name[end];
+    if (sheet && strcmp(x->d_name, best) > 0) text_put(best, sizeof best, "%s", x->d_name);
+  }
+  if (d) closedir(d);
+  if (*best) text_put(r->last_sheet, sizeof r->last_sheet, "%s/%s", dir, best);
+}
+
+static bool begin(struct rundir *r, const struct embedded_file *embedded, struct err *e) {
+  char path[4096];
+  if (!write_facts(r, embedded, e)) return false;
+  text_put(path, sizeof path, "%s/log.txt", r->path);
+  if (!append_open(&r->log, path, e)) return false;
+  text_put(path, sizeof path, "%s/summary.json", r->path);
+  if (r->resumed) unlink(path); /* the run is under way again */
+  find_sheet(r);
+  text_put(path, sizeof path, "%s/metrics.csv", r->path);
+  return metrics_load(r, path, e);
+}
+
+static bool in_use(struct rundir *r, const char *holder, struct err *e) {
+  r->busy = true;
+  return err_set(e, ERR_FAILED, "%s is in use by %s; --wait waits for it", r->path, holder);
+}
+
+static bool already_there(const struct rundir *r, struct err *e) {
+  return err_set(e, ERR_USAGE, "%s already holds a run; add --resume to go on with it, or name another --run-dir", r->path);
+}
+
 bool rundir_find(struct rundir *r, const struct profile *p, const char *dir, bool resume, struct err *e) {
-  *r = (struct rundir){.profile = p, .sample_step = -1};
-  return choose_path(r, dir, resume, e);
+  char path[4096], holder[LOCK_TEXT];
+  *r = (struct rundir){.profile = p, .lock = {-1}, .log = {.fd = -1}, .csv = {.fd = -1}};
+  if (!choose_path(r, dir, resume, e)) return false;
+  text_put(path, sizeof path, "%s/lock", r->path);
+  if (lock_is_held(path, holder)) return in_use(r, holder, e);
+  r->resumed = resume && has_run(r->path);
+  return resume || !has_results(r->path) || already_there(r, e);
+}
+
+/* The directory itself. One with a name of its own is made by exactly one process: *taken, where another was faster. */
+static bool make_own(struct rundir *r, bool fresh, bool *taken, struct err *e) {
+  char folder[3500];
+  struct err inner = {0};
+  *taken = false;
+  if (!fresh) return make_writable(r->path, e);
+  fs_parent(r->path, folder, sizeof folder);
+  if (!make_dirs(folder, &inner)) return cannot_make(&inner, e);
+  if (mkdir(r->path, 0777) == 0) return true;
+  *taken = errno == EEXIST;
+  return err_set_errno(e, ERR_INPUT, "the run directory cannot be made: %s", r->path);
+}
+
+/* Before anything in it is written or removed. */
+static bool lock_run(struct rundir *r, struct err *e) {
+  char path[4096], holder[LOCK_TEXT];
+  struct err inner = {0};
+  text_put(path, sizeof path, "%s/lock", r->path);
+  enum lock_answer got = lock_take(&r->lock, path, holder, &inner);
+  if (got == LOCK_BUSY) return in_use(r, holder, e);
+  if (got == LOCK_HELD) return true;
+  err_set(e, ERR_INPUT, "the run directory cannot be written: %s", inner.text);
+  if (e) e->number = inner.number;
+  return false;
 }
 
 bool rundir_open(struct rundir *r, const struct profile *p, const struct embedded_file *embedded, const char *dir, bool resume,
                  struct err *e) {
-  char path[4096];
-  if (!rundir_find(r, p, dir, resume, e) || !make_writable(r->path, e)) return false;
-  text_put(path, sizeof path, "%s/log.txt", r->path);
-  r->log = fopen(path, "a");
-  if (!r->log) return err_set_errno(e, ERR_INPUT, "cannot write %s", path);
-  text_put(path, sizeof path, "%s/summary.json", r->path);
-  if (r->resumed) unlink(path); /* the run is under way again */
-  text_put(path, sizeof path, "%s/metrics.csv", r->path);
-  return metrics_load(r, path, e) && write_facts(r, embedded, e);
+  struct err tried;
+  bool made, taken = false;
+  do {
+    tried = (struct err){0};
+    made = rundir_find(r, p, dir, resume, &tried) && make_own(r, !dir && !r->resumed, &taken, &tried);
+  } while (!made && !r->busy && taken);
+  if (!made) {
+    if (e) *e = tried;
+    return false;
+  }
+  if (!lock_run(r, e)) return false;
+  r->resumed = resume && has_run(r->path); /* another process may have been here just now */
+  if (!resume && has_results(r->path)) return already_there(r, e);
+  return begin(r, embedded, e);
 }
 
 void rundir_close(struct rundir *r) {
-  if (r->log) fclose(r->log);
-  if (r->csv) fclose(r->csv);
+  append_close(&r->log);
+  append_close(&r->csv);
   event_file_close(&r->events);
+  lock_release(&r->lock);
   free(r->rows);
-  free(r->samples);
-  r->log = r->csv = NULL;
   r->rows = NULL;
-  r->samples = NULL;
 }
 
 void rundir_log(struct rundir *r, enum log_level level, const char *text) {
   static const char *const word[] = {"debug", "info", "warning"};
-  char stamp[32];
+  char stamp[32], line[1400];
   time_t now = time(NULL);
   struct tm t;
-  if (!r->log) return;
+  struct err ignored = {0}; /* what could not be written comes later */
+  if (r->log.fd < 0) return;
   localtime_r(&now, &t);
   strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &t);
-  fprintf(r->log, "%s %s: %s\n", stamp, word[level], text);
-  fflush(r->log);
+  int n = snprintf(line, sizeof line - 1, "%s %s: %s", stamp, word[level], text);
+  if (n > (int)sizeof line - 2) n = (int)sizeof line - 2;
+  line[n++] = '\n';
+  append_text(&r->log, line, (size_t)n, &ignored);
 }
 
 /* The name that AUTOMATIC1111 gives to a sampler, for tools that read its "parameters". */
@@ -214,75 +273,56 @@ int sample_texts(const struct sample_event *s, const struct image *im, struct st
   return n;
 }
 
-static bool remember(struct rundir *r, const struct sample_event *s, const char *file, struct err *e) {
-  if (r->n_samples == r->cap_samples) {
-    int cap = r->cap_samples ? r->cap_samples * 2 : 64;
-    struct run_row *more = realloc(r->samples, (size_t)cap * sizeof *more);
-    if (!more) return no_memory(e);
-    r->samples = more;
-    r->cap_samples = cap;
-  }
-  struct run_row *row = &r->samples[r->n_samples++];
-  *row = (struct run_row){.prompt = s->prompt_index, .picture = s->picture_index, .seed = s->seed};
-  text_put(row->file, sizeof row->file, "%s", file);
-  text_put(row->label, sizeof row->label, "%s", s->prompt);
-  return true;
+static void sample_path(const struct rundir *r, int step, int prompt, int picture, char *out, size_t n) {
+  text_put(out, n, "%s/samples/step-%06d/%d-%d.png", r->path, step, prompt, picture);
 }
 
 void rundir_sample_path(const struct rundir *r, const struct sample_event *s, char *buf, size_t n) {
-  text_put(buf, n, "%s/samples/step-%06d/%d-%d.png", r->path, s->step, s->prompt_index, s->picture_index);
+  sample_path(r, s->step, s->prompt_index, s->picture_index, buf, n);
 }
 
 bool rundir_sample(struct rundir *r, const struct sample_event *s, struct err *e) {
-  char file[96], path[4096], dir[4096];
-  if (s->step != r->sample_step && !rundir_sheet(r, e)) return false;
-  r->sample_step = s->step;
+  char path[4096], dir[4096];
   text_put(dir, sizeof dir, "%s/samples/step-%06d", r->path, s->step);
-  text_put(file, sizeof file, "samples/step-%06d/%d-%d.png", s->step, s->prompt_index, s->picture_index);
   rundir_sample_path(r, s, path, sizeof path);
   struct png_text text[SAMPLE_TEXTS];
   struct strings owner = {0};
   int n = sample_texts(s, s->picture, &owner, text);
-  bool ok = (n >= 0 || no_memory(e)) && make_dirs(dir, e) && image_write_png(path, s->picture, text, n, e) && remember(r, s, file, e);
+  bool ok = (n >= 0 || no_memory(e)) && make_dirs(dir, e) && image_write_png(path, s->picture, text, n, e);
   strings_release(&owner);
   return ok && rundir_event_sample(r, s, path, e);
 }
 
 /* Rows are prompts, columns are seeds; a picture that is missing leaves its cell empty. */
-static bool write_sheet(struct rundir *r, int rows, int columns, struct strings *o, struct err *e) {
-  const char **file = calloc((size_t)(rows * columns), sizeof *file), **label = calloc((size_t)rows, sizeof *label);
-  const char **seed = calloc((size_t)columns, sizeof *seed);
-  bool ok = file && label && seed;
-  for (int i = 0; ok && i < r->n_samples; i++) {
-    const struct run_row *s = &r->samples[i];
-    file[s->prompt * columns + s->picture] = strings_printf(o, "%s/%s", r->path, s->file);
-    label[s->prompt] = s->label;
-    seed[s->picture] = strings_printf(o, "seed %llu", (unsigned long long)s->seed);
-    ok = file[s->prompt * columns + s->picture] && seed[s->picture];
+static bool write_sheet(struct rundir *r, int step, struct strings *o, struct err *e) {
+  const struct settings *s = &r->profile->settings;
+  int columns = s->samples.count, cells = s->prompts.tests * columns;
+  const char **file = calloc((size_t)cells, sizeof *file), **seed = calloc((size_t)columns, sizeof *seed);
+  bool ok = file && seed;
+  for (int i = 0; ok && i < cells; i++) {
+    char path[4096];
+    sample_path(r, step, i / columns, i % columns, path, sizeof path);
+    file[i] = is_file(path) ? strings_add(o, path, strlen(path)) : "";
+    ok = file[i] != NULL;
   }
-  for (int i = 0; ok && i < rows; i++) label[i] = label[i] ? label[i] : "";
-  for (int i = 0; ok && i < columns; i++) seed[i] = seed[i] ? seed[i] : "";
-  const char *title = strings_printf(o, "%s, step %d", r->profile->name, r->sample_step);
-  struct sheet s = {.title = title, .columns = columns, .row_label = label, .column_label = seed};
-  text_put(r->last_sheet, sizeof r->last_sheet, "%s/samples/step-%06d.png", r->path, r->sample_step);
-  ok = ok && title ? sheet_write_files(r->last_sheet, &s, file, rows * columns, e) : no_memory(e);
+  for (int i = 0; ok && i < columns; i++) {
+    seed[i] = strings_printf(o, "seed %llu", (unsigned long long)s->samples.seed + (unsigned long long)i);
+    ok = seed[i] != NULL;
+  }
+  const char *title = strings_printf(o, "%s, step %d", r->profile->name, step);
+  struct sheet sheet = {.title = title, .columns = columns, .row_label = s->prompts.test, .column_label = seed};
+  text_put(r->last_sheet, sizeof r->last_sheet, "%s/samples/step-%06d.png", r->path, step);
+  ok = ok && title ? sheet_write_files(r->last_sheet, &sheet, file, cells, e) : no_memory(e);
   free(file);
-  free(label);
   free(seed);
   return ok;
 }
 
-bool rundir_sheet(struct rundir *r, struct err *e) {
-  int rows = 0, columns = 0;
-  for (int i = 0; i < r->n_samples; i++) {
-    if (r->samples[i].prompt >= rows) rows = r->samples[i].prompt + 1;
-    if (r->samples[i].picture >= columns) columns = r->samples[i].picture + 1;
-  }
-  if (!rows) return true;
+bool rundir_sheet(struct rundir *r, int step, struct err *e) {
   struct strings owner = {0};
-  bool ok = write_sheet(r, rows, columns, &owner, e);
+  if (r->profile->settings.prompts.tests == 0) return true;
+  bool ok = write_sheet(r, step, &owner, e);
   strings_release(&owner);
-  r->n_samples = 0;
   return ok;
 }
 

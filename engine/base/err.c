@@ -37,6 +37,7 @@ bool err_set_errno(struct err *e, enum err_code code, const char *fmt, ...) {
   va_end(args);
   if (fresh) {
     char buf[128];
+    e->number = number;
     size_t used = strlen(e->text);
     snprintf(e->text + used, sizeof e->text - used, ": %s", errno_text(number, buf, sizeof buf));
   }

@@ -6,12 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "convert/ldm_write.h"
 #include "convert/lora_apply.h"
 #include "convert/lora_write.h"
 #include "formats/output.h"
 #include "interchange.h"
-#include "train/checkpoint.h"
 #include "train/tell.h"
 
 enum { PATH = 4200, STEM = 4100 };
@@ -104,8 +104,8 @@ static bool settle(struct exporting *x, const char *from, const char *to, struct
     if (aside) (void)!rename(old, to);
     return false;
   }
-  sync_parent(to);
-  if (aside) remove_tree(old);
+  fs_sync_parent(to);
+  if (aside) fs_remove_tree(old);
   if (x->out->paths < EXPORT_PATHS) snprintf(x->out->path[x->out->paths++], PATH, "%s", to);
   return true;
 }
@@ -127,9 +127,9 @@ static bool write_diffusers(struct exporting *x, const char *path, bool weights,
   char fresh[PATH];
   struct model_save_want w = {.type = dtype_of(x), .entry = weights ? weights_entry : NULL, .user = &x->w, .check = true};
   temporary(path, fresh);
-  remove_tree(fresh);
+  fs_remove_tree(fresh);
   bool ok = model_save_as(x->m, fresh, &w, e) && settle(x, fresh, path, e);
-  if (!ok) remove_tree(fresh);
+  if (!ok) fs_remove_tree(fresh);
   return ok;
 }
 
@@ -186,9 +186,9 @@ static bool export_lora(struct exporting *x, struct err *e) {
   snprintf(path, sizeof path, "%s%s", x->stem, directory ? "" : ".safetensors");
   temporary(path, fresh);
   if (!free_place(x, path, directory, e)) return false;
-  remove_tree(fresh);
+  fs_remove_tree(fresh);
   bool ok = (!directory || make_dirs(fresh, e)) && lora_write(fresh, &x->lora, &w, e) && settle(x, fresh, path, e);
-  if (!ok) remove_tree(fresh);
+  if (!ok) fs_remove_tree(fresh);
   x->out->tensors = 2 * x->lora.n;
   return ok;
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "formats/source.h"
 
 /* Not mkstemp: the file shall have the permissions that the user's umask gives. */
@@ -40,19 +41,6 @@ bool output_write(struct output *o, const void *data, size_t n, struct err *e) {
   return err_set_errno(e, ERR_FAILED, "%s: cannot write", o->path);
 }
 
-/* The rename itself lasts only once the directory is on the disk. Some file systems refuse that: then there is nothing to wait for. */
-void sync_parent(const char *path) {
-  char dir[OUTPUT_PATH];
-  const char *slash = strrchr(path, '/');
-  size_t n = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
-  memcpy(dir, slash == NULL ? "." : path, n);
-  dir[n] = 0;
-  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)fsync(fd);
-  close(fd);
-}
-
 bool output_close(struct output *o, bool keep, struct err *e) {
   bool good = keep && fflush(o->file) == 0 && fsync(fileno(o->file)) == 0;
   int number = errno;
@@ -66,7 +54,7 @@ bool output_close(struct output *o, bool keep, struct err *e) {
     good = false;
   }
   if (good) {
-    sync_parent(o->path);
+    fs_sync_parent(o->path);
     return true;
   }
   unlink(o->temporary);

@@ -20,7 +20,4 @@ bool output_write(struct output *o, const void *data, size_t n, struct err *e);
 /* Ends the writing in any case: keep false, or any failure, removes the temporary file. Returns whether path now holds the data. */
 bool output_close(struct output *o, bool keep, struct err *e);
 
-/* Makes a rename in path's directory last; where a file system refuses, the rename is still atomic. */
-void sync_parent(const char *path);
-
 #endif

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
+
 enum { NAME_SIZE = 4096 + 1024 };
 
 static void set_root(struct source *s, const char *path) {
@@ -174,7 +176,10 @@ bool make_dirs(const char *path, struct err *e) {
     if (path[i] != '/' && path[i] != 0) continue;
     memcpy(part, path, i);
     part[i] = 0;
-    if (mkdir(part, 0777) == 0) continue;
+    if (mkdir(part, 0777) == 0) {
+      fs_sync_parent(part);
+      continue;
+    }
     int number = errno;
     if (stat(part, &st) == 0 && S_ISDIR(st.st_mode)) continue;
     errno = number;

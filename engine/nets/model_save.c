@@ -1,14 +1,11 @@
 /* Writing a model as a diffusers directory: what loaders demand is in interchange.md, section 2. */
 #include <cjson/cJSON.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "formats/json_edit.h"
 #include "nets/model.h"
 
@@ -189,49 +186,14 @@ static bool write_all(const struct save *s, struct err *e) {
          write_weights(s, MODEL_VAE, "vae/diffusion_pytorch_model.safetensors", vae_params(m->vae), e) && write_index(s, e);
 }
 
-/* Removes what write_all made: two levels of plain files. */
-static void remove_tree(const char *dir, int depth) {
-  DIR *d = opendir(dir);
-  if (!d) return;
-  for (struct dirent *f; (f = readdir(d));) {
-    char path[PATH];
-    if (strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0) continue;
-    join(path, dir, f->d_name);
-    if (unlink(path) != 0 && depth > 0) remove_tree(path, depth - 1);
-  }
-  closedir(d);
-  rmdir(dir);
-}
-
-static void sync_dir(const char *path) {
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!fsync(fd);
-  close(fd);
-}
-
-static bool parent_of(const char *path, char out[PATH]) {
-  const char *slash = strrchr(path, '/');
-  if (!slash)
-    snprintf(out, PATH, ".");
-  else
-    snprintf(out, PATH, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-  return true;
-}
-
 bool model_save_as(const struct model *m, const char *dir, const struct model_save_want *w, struct err *e) {
-  char temporary[PATH], parent[PATH];
-  snprintf(temporary, sizeof temporary, "%s.tmp-%ld", dir, (long)getpid());
-  parent_of(dir, parent);
+  char temporary[PATH];
+  fs_temporary(dir, temporary, sizeof temporary);
   struct save s = {m, temporary, w};
   if (access(dir, F_OK) == 0) return err_set(e, ERR_FAILED, "\"%s\" exists already", dir);
-  remove_tree(temporary, 2);
-  bool ok = make_dirs(temporary, e) && write_all(&s, e);
-  if (ok && rename(temporary, dir) != 0) ok = err_set_errno(e, ERR_FAILED, "cannot rename \"%s\" to \"%s\"", temporary, dir);
-  if (ok)
-    sync_dir(parent);
-  else
-    remove_tree(temporary, 2);
+  fs_remove_tree(temporary);
+  bool ok = make_dirs(temporary, e) && write_all(&s, e) && fs_settle(temporary, dir, e);
+  if (!ok) fs_remove_tree(temporary);
   return ok;
 }
 

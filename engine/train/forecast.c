@@ -84,6 +84,21 @@ static bool on_sample(void *user, const struct sample_event *v, struct err *e) {
   return !s || !s->sample || s->sample(s->user, v, e);
 }
 
+static bool on_samples(void *user, int step, struct err *e) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  return !s || !s->samples || s->samples(s->user, step, e);
+}
+
+static bool on_sync(void *user, struct err *e) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  return !s || !s->sync || s->sync(s->user, e);
+}
+
+static bool on_message(void *user, int step, struct engine_message *out) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  return s && s->message && s->message(s->user, step, out);
+}
+
 static void on_checkpoint(void *user, int step, const char *path, bool final) {
   const struct sink *s = ((struct forecast *)user)->outer;
   if (s && s->checkpoint) s->checkpoint(s->user, step, path, final);
@@ -106,6 +121,9 @@ void forecast_begin(struct forecast *f, const struct sink *outer) {
                           .progress = on_progress,
                           .metrics = on_metrics,
                           .sample = on_sample,
+                          .samples = on_samples,
+                          .sync = on_sync,
+                          .message = on_message,
                           .checkpoint = on_checkpoint,
                           .poll = on_poll,
                           .plan = on_plan};

@@ -1,6 +1,7 @@
 /* The training loop: method.md section 4, last part. A step is a function of the seed, its number and the weights: what a resumed run
  * computes is what it would have computed. */
 #include <math.h>
+#include <stdio.h>
 
 #include "base/thread.h"
 #include "train/trainer.h"
@@ -15,11 +16,22 @@ void trainer_ctx_end(struct ctx *c) {
   pool_delete(c->pool);
 }
 
-static bool finite_losses(const struct trainer *t, const struct step_loss *l, int step, struct err *e) {
+/* An error of a step: what happened, what is left, what to do. A state from which no step was sound is none to go back to, if there is another. */
+static bool broken(struct trainer *t, int step, const char *what, struct err *e) {
+  char kept[64] = "no state was saved before";
+  if (t->saved_step >= 0 && !t->sound)
+    t->saved_step = state_drop(t->s->run_dir, t->saved_step, t->s->train.on_divergence == DIVERGENCE_HALVE);
+  if (t->saved_step >= 0) snprintf(kept, sizeof kept, "the state of step %d is kept", t->saved_step);
+  return err_set(e, ERR_NUMERIC, "step %d: %s; %s: lower the learning rate%s", step, what, kept,
+                 t->act == DT_F32 ? "" : " or train in fp32");
+}
+
+static bool finite_losses(struct trainer *t, const struct step_loss *l, int step, struct err *e) {
+  char what[64];
   const char *bad = !isfinite(l->instance) ? "instance" : !isfinite(l->prior) ? "prior" : !isfinite(l->pdm) ? "pdm" : NULL;
   if (!bad) return true;
-  return err_set(e, ERR_NUMERIC, "step %d: the %s loss is not finite; the state of the last checkpoint is kept: lower the learning rate%s",
-                 step, bad, t->act == DT_F32 ? "" : " or train in fp32");
+  snprintf(what, sizeof what, "the %s loss is not finite", bad);
+  return broken(t, step, what, e);
 }
 
 static bool dumps(const struct trainer *t, int step) {
@@ -45,10 +57,7 @@ static bool micro_batch(struct trainer *t, int step, int micro, struct step_loss
 static bool update(struct trainer *t, struct metrics *m, struct err *e) {
   m->lr = lr_at(&t->lr, m->step - 1);
   m->grad_norm = optimizer_norm(&t->opt);
-  if (!isfinite(m->grad_norm))
-    return err_set(e, ERR_NUMERIC,
-                   "step %d: the gradient's norm is not finite; the state of the last checkpoint is kept: lower the learning rate",
-                   m->step);
+  if (!isfinite(m->grad_norm)) return broken(t, m->step, "the gradient's norm is not finite", e);
   if (dumps(t, m->step) && !dump_gradients(&t->dump, m->lr, m->grad_norm, e)) return false;
   if (!optimizer_step(&t->opt, m->lr, m->grad_norm, e)) return false;
   return !dumps(t, m->step) || (dump_parameters(&t->dump, e) && dump_write(&t->dump, m->step, e));
@@ -56,7 +65,41 @@ static bool update(struct trainer *t, struct metrics *m, struct err *e) {
 
 /* The probe is taken before the first update and after the others that are due. */
 static bool probe_due(const struct trainer *t, int step) {
-  return step == t->s->train.steps || (t->s->probe_every > 0 && step % t->s->probe_every == 0);
+  const struct settings *s = t->s;
+  bool checkpoint = s->checkpoints.keep_best > 0 && t->now.checkpoints_every > 0 && step % t->now.checkpoints_every == 0;
+  return step == s->train.steps || checkpoint || (s->probe_every > 0 && step % s->probe_every == 0);
+}
+
+/* The row of the step just done: its probe, if one is due, then it is told. Stopped in between, it waits in the state. */
+static bool end_row(struct trainer *t, struct err *e) {
+  struct metrics *m = &t->state.pending;
+  if (m->step == 0) return true;
+  if (m->step > 1 && probe_due(t, m->step) && !output_probe(t, &m->probe, e)) return false;
+  if (m->step > 1 && isfinite(m->probe)) {
+    t->probe = m->probe;
+    t->probe_step = m->step;
+  }
+  if (t->sink && t->sink->metrics) t->sink->metrics(t->sink->user, m);
+  tell_progress(t->sink, "training", m->step, t->s->train.steps);
+  m->step = 0;
+  return true;
+}
+
+/* The first sound step from a saved state is what makes that one good, and the one before it superfluous. */
+static void found_sound(struct trainer *t) {
+  if (t->sound || health_in_doubt(&t->state.health)) return;
+  t->sound = true;
+  if (t->saved_step >= 0) state_keep_from(t->s->run_dir, t->saved_step);
+}
+
+static bool healthy(struct trainer *t, const struct metrics *m, struct err *e) {
+  char what[64];
+  if (health_goes_on(&t->state.health, m)) {
+    found_sound(t);
+    return true;
+  }
+  snprintf(what, sizeof what, "the losses have run away (%.3g on average)", t->state.health.total);
+  return end_row(t, e) && broken(t, m->step, what, e);
 }
 
 static bool one_step(struct trainer *t, struct err *e) {
@@ -75,30 +118,75 @@ static bool one_step(struct trainer *t, struct err *e) {
   m.total = l.total;
   t->state.step = m.step;
   t->state.last_loss = l.total;
-  if (m.step > 1 && probe_due(t, m.step) && !output_probe(t, &m.probe, e)) return false;
-  if (t->sink && t->sink->metrics) t->sink->metrics(t->sink->user, &m);
-  tell_progress(t->sink, "training", m.step, s->train.steps);
+  t->state.pending = m;
+  t->state.pictures = 0;
+  return healthy(t, &m, e) && end_row(t, e);
+}
+
+/* --- between two steps -------------------------------------------------------------------------------------------------------------- */
+
+static bool write_down(struct trainer *t, const struct engine_message *m, struct err *e) {
+  bool ok;
+  if (!room_for(&t->room, t->s->run_dir, 0, e)) return false;
+  do ok = journal_add(&t->journal, t->state.step, m, e);
+  while (!ok && room_again(&t->room, t->s->run_dir, e));
+  if (ok) tell(t->sink, LOG_INFO, "after step %d: %s %.9g", t->state.step, engine_message_names[m->kind], m->value);
+  return ok;
+}
+
+/* What the program wants changed goes into the journal; what the journal says for this boundary counts. */
+static bool changes(struct trainer *t, struct err *e) {
+  struct engine_message m;
+  const struct sink *sink = t->sink;
+  while (sink && sink->message && sink->message(sink->user, t->state.step, &m)) {
+    if (journal_has(&t->journal, m.id)) continue;
+    if (!engine_message_valid(&m))
+      tell(sink, LOG_WARN, "after step %d: a request with the value %.9g is not possible: nothing is changed", t->state.step, m.value);
+    else if (!write_down(t, &m, e))
+      return false;
+  }
+  t->now = journal_in_effect(&t->journal, t->s, t->state.step);
+  t->lr.base = t->now.lr;
   return true;
+}
+
+static bool state_due(const struct trainer *t) {
+  int step = t->state.step, every = t->s->checkpoints.state_every;
+  if (step == 0 || t->saved_step == step || health_in_doubt(&t->state.health)) return false;
+  if (every > 0) return step % every == 0;
+  double pause = STATE_SHARE * t->save_cost;
+  return now_seconds() - t->saved_at >= (pause > STATE_SECONDS ? pause : STATE_SECONDS);
+}
+
+static bool checkpoint_due(const struct trainer *t) {
+  int step = t->state.step;
+  bool made = t->state.kept > 0 && t->state.checkpoint[t->state.kept - 1].step == step;
+  bool interval = step > 0 && step < t->s->train.steps && t->now.checkpoints_every > 0 && step % t->now.checkpoints_every == 0;
+  return !made && (interval || t->now.checkpoint);
 }
 
 /* What is due at the step that the weights stand at: also after a resume, where it had not been finished. */
 static bool outputs_due(struct trainer *t, struct err *e) {
-  const struct settings *s = t->s;
   int step = t->state.step;
-  bool last = step >= s->train.steps;
-  bool made = t->state.kept > 0 && t->state.checkpoint[t->state.kept - 1] == step;
-  if (!last && step > 0 && s->checkpoints.every > 0 && step % s->checkpoints.every == 0 && !made)
-    if (!output_checkpoint(t, false, e) || !output_state(t, e)) return false;
-  if (t->state.sampled < step && (last || (s->samples.every > 0 && step % s->samples.every == 0))) return output_samples(t, step, e);
-  return true;
+  if (checkpoint_due(t)) {
+    if (!output_checkpoint(t, false, e) || (!health_in_doubt(&t->state.health) && !output_state(t, e))) return false;
+  } else if (state_due(t) && !output_state(t, e)) {
+    return false;
+  }
+  bool interval = step >= t->s->train.steps || (t->now.samples_every > 0 && step % t->now.samples_every == 0);
+  return t->state.sampled >= step || !(interval || t->now.sample) || output_samples(t, step, e);
 }
 
 bool train_loop(struct trainer *t, struct err *e) {
   bool ok = true;
   if (t->state.step == 0 && dumps(t, 1)) ok = dump_parameters(&t->dump, e) && dump_write(&t->dump, 0, e);
   tell_progress(t->sink, "training", t->state.step, t->s->train.steps);
+  t->saved_at = now_seconds();
+  t->training = true;
+  t->now = journal_in_effect(&t->journal, t->s, t->state.step - 1); /* as it was when that row's step was made */
+  ok = ok && end_row(t, e);
   while (ok) {
-    ok = outputs_due(t, e);
+    ok = changes(t, e) && outputs_due(t, e);
     if (!ok || t->state.step >= t->s->train.steps) break;
     ok = tell_goes_on(t->sink, e) && one_step(t, e);
   }

@@ -2,8 +2,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 
+#include "base/thread.h"
 #include "train/picture.h"
 #include "train/trainer.h"
 
@@ -12,8 +13,18 @@
 struct sampling {
   struct trainer *t;
   struct picture_job job;
-  int step, done, total;
+  int step, total;
 };
+
+/* The program writes the picture: once more where the disk was full. */
+static bool give(struct trainer *t, const struct sample_event *v, struct err *e) {
+  const struct sink *sink = t->sink;
+  bool ok;
+  if (!sink || !sink->sample) return true;
+  do ok = sink->sample(sink->user, v, e);
+  while (!ok && room_again(&t->room, t->s->run_dir, e));
+  return ok || err_set(e, ERR_FAILED, "a sample could not be written");
+}
 
 /* Pictures first .. first + n - 1 of all prompts times count. */
 static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
@@ -37,15 +48,60 @@ static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
                              .steps = k->job.steps,
                              .guidance = k->job.guidance,
                              .picture = out + i};
-    const struct sink *sink = k->t->sink;
-    ok = !sink || !sink->sample || sink->sample(sink->user, &v, e) || err_set(e, ERR_FAILED, "a sample could not be written");
+    ok = give(k->t, &v, e);
   }
   for (int i = 0; i < n; i++) image_release(out + i);
   return ok;
 }
 
+/* What the pictures depend on beside the weights and their numbers. */
+static void round_hash(const struct sampling *k, char out[65]) {
+  const struct settings *s = k->t->s;
+  struct sha256 h;
+  char text[200];
+  sha256_begin(&h);
+  int n = snprintf(text, sizeof text, "%d %d %a %d %d %d %llu", (int)k->job.sampler, k->job.steps, k->job.guidance, k->job.width,
+                   k->job.height, s->samples.count, (unsigned long long)s->samples.seed);
+  sha256_add(&h, text, (size_t)n + 1);
+  sha256_add(&h, k->job.negative, strlen(k->job.negative) + 1);
+  for (int i = 0; i < s->prompts.tests; i++) sha256_add(&h, s->prompts.test[i], strlen(s->prompts.test[i]) + 1);
+  sha256_end(&h, out);
+}
+
+/* So many pictures are given: noted at once where the state of this step is on the disk, so that they are not drawn again. */
+static bool note_pictures(struct trainer *t, int pictures, struct err *e) {
+  t->state.pictures = pictures;
+  return t->saved_step != t->state.step || output_state(t, e);
+}
+
+static bool sample_rest(struct sampling *k, int batch, struct err *e) {
+  struct trainer *t = k->t;
+  bool ok = true;
+  swap_averaged(&t->opt);
+  for (int i = t->state.pictures; ok && i < k->total; i += batch) {
+    int n = k->total - i < batch ? k->total - i : batch;
+    tell_progress(t->sink, "samples", i, k->total);
+    ok = sample_some(k, i, n, e) && (i + n == k->total || note_pictures(t, i + n, e));
+  }
+  swap_averaged(&t->opt);
+  return ok;
+}
+
+static bool end_round(struct sampling *k, struct err *e) {
+  struct trainer *t = k->t;
+  bool ok = true;
+  if (k->total > 0) tell_progress(t->sink, "samples", k->total, k->total);
+  if (k->total > 0 && t->sink && t->sink->samples) {
+    do ok = t->sink->samples(t->sink->user, k->step, e);
+    while (!ok && room_again(&t->room, t->s->run_dir, e));
+  }
+  if (ok) t->state.sampled = k->step;
+  return ok && note_pictures(t, 0, e);
+}
+
 bool output_samples(struct trainer *t, int step, struct err *e) {
   const struct settings *s = t->s;
+  char round[65];
   struct sampling k = {.t = t,
                        .step = step,
                        .total = s->prompts.tests * s->samples.count,
@@ -55,39 +111,74 @@ bool output_samples(struct trainer *t, int step, struct err *e) {
                                .negative = s->prompts.negative ? s->prompts.negative : "",
                                .width = s->train.width,
                                .height = s->train.height}};
-  int batch = s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch;
-  bool ok = true;
-  swap_averaged(&t->opt);
-  for (int i = 0; ok && i < k.total; i += batch) {
-    tell_progress(t->sink, "samples", i, k.total);
-    ok = sample_some(&k, i, k.total - i < batch ? k.total - i : batch, e);
-  }
-  swap_averaged(&t->opt);
-  if (ok && k.total > 0) tell_progress(t->sink, "samples", k.total, k.total);
-  if (ok) t->state.sampled = step;
-  return ok;
+  round_hash(&k, round);
+  if (strcmp(round, t->state.round) != 0) t->state.pictures = 0;
+  memcpy(t->state.round, round, sizeof round);
+  int64_t picture = (int64_t)s->train.width * s->train.height * 3;
+  if (k.total > 0 && !room_for(&t->room, s->run_dir, k.total * picture, e)) return false;
+  return sample_rest(&k, s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch, e) && end_round(&k, e);
+}
+
+/* --- the state --------------------------------------------------------------------------------------------------------------------- */
+
+bool output_state(struct trainer *t, struct err *e) {
+  const char *run_dir = t->s->run_dir;
+  bool again = t->saved_step == t->state.step, ok;
+  double begin = now_seconds();
+  int64_t bytes = state_bytes(&t->opt);
+  if (t->sink && t->sink->sync && !t->sink->sync(t->sink->user, e)) return false;
+  if (!room_for(&t->room, run_dir, again ? 0 : bytes, e)) return false;
+  do ok = state_save(run_dir, &t->state, &t->opt, t->name, e);
+  while (!ok && room_again(&t->room, run_dir, e));
+  if (!ok || again) return ok;
+  t->saved_step = t->state.step;
+  t->sound = false;
+  t->saved_at = now_seconds();
+  t->save_cost = t->saved_at - begin;
+  tell(t->sink, LOG_DEBUG, "the state of step %d is saved: %.1f MiB in %.2f s", t->state.step, (double)bytes / (1 << 20), t->save_cost);
+  return true;
 }
 
 /* --- checkpoints ---------------------------------------------------------------------------------------------------------------------- */
 
-bool output_state(struct trainer *t, struct err *e) {
-  return state_save(t->s->run_dir, &t->state, &t->opt, t->name, e);
+/* The probe of the weights as they stand: measured with this step's row, or now. */
+static bool probe_here(struct trainer *t, double *probe, struct err *e) {
+  *probe = NAN;
+  if (t->s->checkpoints.keep_best <= 0) return true;
+  if (t->probe_step != t->state.step && !output_probe(t, &t->probe, e)) return false;
+  t->probe_step = t->state.step;
+  *probe = t->probe;
+  return true;
 }
 
-bool output_checkpoint(struct trainer *t, bool final, struct err *e) {
+static bool write_checkpoint(struct trainer *t, const char *path, struct err *e) {
   const struct settings *s = t->s;
   struct checkpoint_want w = {.lora = s->train.mode == MODE_LORA,
                               .averaged = s->train.ema_decay > 0,
                               .dtype = (enum dtype)s->checkpoints.dtype,
                               .step = t->state.step};
-  char path[TRAINER_PATH];
-  checkpoint_path(s->run_dir, t->state.step, final, path, sizeof path);
+  bool ok;
   tell_progress(t->sink, "saving", 0, 1);
-  if (!checkpoint_write(t->m, &t->opt, t->name, path, &w, e)) return false;
-  if (!final) {
-    if (!run_state_made(&t->state, t->state.step, e)) return false;
-    checkpoint_prune(s->run_dir, &t->state, s->checkpoints.keep);
-  }
+  if (!room_for(&t->room, s->run_dir, checkpoint_bytes(t->m, &t->opt, &w), e)) return false;
+  do ok = checkpoint_write(t->m, &t->opt, t->name, path, &w, e);
+  while (!ok && room_again(&t->room, s->run_dir, e));
+  return ok;
+}
+
+static bool note_checkpoint(struct trainer *t, double probe, struct err *e) {
+  const struct settings *s = t->s;
+  if (!run_state_made(&t->state, t->state.step, probe, e)) return false;
+  checkpoint_prune(s->run_dir, &t->state, s->checkpoints.keep, s->checkpoints.keep_best);
+  t->out->best_step = checkpoint_best(&t->state);
+  return true;
+}
+
+bool output_checkpoint(struct trainer *t, bool final, struct err *e) {
+  char path[TRAINER_PATH];
+  double probe;
+  checkpoint_path(t->s->run_dir, t->state.step, final, path, sizeof path);
+  if (!final && !probe_here(t, &probe, e)) return false;
+  if (!write_checkpoint(t, path, e) || (!final && !note_checkpoint(t, probe, e))) return false;
   snprintf(t->out->checkpoint, sizeof t->out->checkpoint, "%s", path);
   tell_progress(t->sink, "saving", 1, 1);
   if (t->sink && t->sink->checkpoint) t->sink->checkpoint(t->sink->user, t->state.step, path, final);
@@ -165,7 +256,9 @@ bool output_probe(struct trainer *t, double *loss, struct err *e) {
   double sum = 0;
   bool ok = true;
   swap_averaged(&t->opt);
-  for (int i = 0; ok && i < PROBE_PAIRS; i += most) ok = probe_some(t, slot, i, PROBE_PAIRS - i < most ? PROBE_PAIRS - i : most, &sum, e);
+  for (int i = 0; ok && i < PROBE_PAIRS; i += most)
+    ok = (i / most % 3 != 0 || tell_goes_on(t->sink, e)) && /* three passes forward take about as long as a step */
+         probe_some(t, slot, i, PROBE_PAIRS - i < most ? PROBE_PAIRS - i : most, &sum, e);
   swap_averaged(&t->opt);
   *loss = sum / PROBE_PAIRS;
   return ok;

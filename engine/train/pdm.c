@@ -222,6 +222,19 @@ static int name_rows(const struct q_run *r, const struct draw_pair *pair, int n,
   return named;
 }
 
+/* A whole file, waiting for room where there is none. */
+static bool save_file(const struct q_run *r, int file, const struct st_entry *z, int n, struct err *e) {
+  char path[4200];
+  int64_t bytes = 65536;
+  bool ok;
+  rows_path(r->j, file, "", path, sizeof path);
+  for (int i = 0; i < n; i++) bytes += z[i].dim[0] * z[i].dim[1] * (int64_t)sizeof(uint16_t);
+  if (!room_for(r->j->room, path, bytes, e)) return false;
+  do ok = save_rows(r, file, "", z, n, e);
+  while (!ok && room_again(r->j->room, path, e));
+  return ok;
+}
+
 /* One file of rows. Stopped on the way, what there is goes into a file of its own that the next call takes over. */
 static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text, int file) {
   struct st_entry z[PAIRS_A_FILE];
@@ -242,7 +255,7 @@ static bool write_rows(struct ctx *c, struct q_run *r, const struct tensor *text
   bool ok = done == n;
   int named = name_rows(r, pair, done, z, name);
   if (ok)
-    ok = save_rows(r, file, "", z, named, c->err);
+    ok = save_file(r, file, z, named, c->err);
   else
     save_rows(r, file, ".part", z, named, &ignored);
   st_close(part);
@@ -366,7 +379,7 @@ static bool make_rows(struct q_run *r, int kept, struct err *e) {
   r->rows = calloc(whole * PAIRS_A_FILE, sizeof *r->rows);
   r->done = r->total - r->t->pairs + (int64_t)kept * PAIRS_A_FILE;
   bool ok = (r->latents && r->q && r->rows) || err_set(e, ERR_FIT, "out of memory for the PDM targets");
-  ok = ok && make_dirs(dir, e) && workspace_run(&r->j->m->work, r->j->m->b, r->j->act, compute_rows, r, NULL, e);
+  ok = ok && room_dirs(r->j->room, dir, e) && workspace_run(&r->j->m->work, r->j->m->b, r->j->act, compute_rows, r, NULL, e);
   free(r->latents);
   free(r->q);
   free(r->rows);

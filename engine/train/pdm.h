@@ -10,6 +10,7 @@
 #include "nets/model.h"
 #include "train/dataset.h"
 #include "train/draw.h"
+#include "train/room.h"
 #include "train/tell.h"
 
 struct pdm_job {
@@ -27,6 +28,7 @@ struct pdm_job {
   const struct draw_pair *pair; /* sorted, each once: draw_pairs */
   int pairs;
   const struct sink *sink;
+  struct room *room; /* NULL: a full disk is an error */
 };
 
 struct pdm_targets;

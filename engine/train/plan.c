@@ -29,7 +29,8 @@ struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int
                           .state_dir = t->state_dir,
                           .pair = pair,
                           .pairs = pairs,
-                          .sink = t->sink};
+                          .sink = t->sink,
+                          .room = &t->room};
 }
 
 /* --- what is left --------------------------------------------------------------------------------------------------------------------- */

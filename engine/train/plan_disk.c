@@ -37,7 +37,7 @@ static int64_t set_bytes(const struct param_set *set, enum dtype type) {
 }
 
 /* A LoRA file, or a whole model with what is copied of the source's small files. */
-static int64_t checkpoint_bytes(const struct trainer *t) {
+static int64_t planned_checkpoint(const struct trainer *t) {
   enum dtype type = (enum dtype)t->s->checkpoints.dtype;
   const struct param_set *set[MODEL_SETS];
   model_sets(t->m, set);
@@ -45,7 +45,7 @@ static int64_t checkpoint_bytes(const struct trainer *t) {
   return set_bytes(set[0], type) + set_bytes(set[1], type) + set_bytes(set[2], type) + 2 * small_files;
 }
 
-static int64_t state_bytes(const struct trainer *t) {
+static int64_t planned_state(const struct trainer *t) {
   int64_t bytes = 0, moment = t->s->train.moments_bf16 ? 2 : 4;
   for (int i = 0; i < t->sets; i++) bytes += t->set[i]->count * (4 + 2 * moment + (t->s->train.ema_decay > 0 ? 4 : 0));
   return bytes + small_files / 16;
@@ -53,7 +53,7 @@ static int64_t state_bytes(const struct trainer *t) {
 
 /* Checkpoints that are there at once: the new one is whole before the oldest goes. */
 static int64_t checkpoints_at_once(const struct trainer *t) {
-  int every = t->s->checkpoints.every, keep = t->s->checkpoints.keep;
+  int every = t->s->checkpoints.every, keep = t->s->checkpoints.keep + (t->s->checkpoints.keep > 0 ? t->s->checkpoints.keep_best : 0);
   int made = every > 0 ? (t->s->train.steps - 1) / every : 0;
   return keep > 0 && made > keep ? keep + 1 : made;
 }
@@ -110,7 +110,8 @@ bool plan_disk(struct trainer *t, struct err *e) {
   dev_t device[PLAN_PLACES];
   char class_dir[4096];
   bool final = s->train.mode == MODE_LORA || s->checkpoints.save_weights;
-  int64_t one = checkpoint_bytes(t), kept = checkpoints_at_once(t), state = state_bytes(t) * (s->checkpoints.every > 0 ? 2 : 1);
+  int64_t one = planned_checkpoint(t), kept = checkpoints_at_once(t),
+          state = 2 * planned_state(t); /* the old one stays until the new one has proved sound */
   p->stage[STAGE_CLASSES].disk = class_bytes(t);
   p->stage[STAGE_PDM].disk = t->todo.pdm.cache_bytes + t->todo.pdm.state_bytes;
   p->stage[STAGE_SAMPLES].disk = sample_bytes(t);

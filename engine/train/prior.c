@@ -9,7 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/fs.h"
 #include "train/picture.h"
+#include "train/room.h"
 #include "train/tell.h"
 
 enum { PATH = 4096 };
@@ -141,8 +143,9 @@ struct making {
   const struct sink *sink;
   const char *dir;
   struct latent_size size;
+  struct room room;
   int wanted, missing, done;
-  bool *have; /* [wanted] */
+  bool *have; /* [wanted], owned */
   /* one batch */
   struct image *picture;
   float *latents, *nchw; /* [batch, h, w, c]; [c, h, w] of one */
@@ -192,11 +195,20 @@ static bool write_picture(const struct making *k, int index, const struct image 
 }
 
 /* Latents first: a picture that is there has them. */
+static bool put(struct making *k, int index, const float *latents, const struct image *im, struct err *e) {
+  int64_t bytes = k->size.count * (int64_t)sizeof *latents + (int64_t)im->w * im->h * 3;
+  bool ok;
+  if (!room_for(&k->room, k->dir, bytes, e)) return false;
+  do ok = write_latents(k, index, latents, e) && write_picture(k, index, im, e);
+  while (!ok && room_again(&k->room, k->dir, e));
+  return ok;
+}
+
 static bool keep(struct making *k, int first, int n, struct err *e) {
   bool ok = true;
   for (int i = 0; ok && i < n; i++) {
     if (k->have[first + i]) continue;
-    ok = write_latents(k, first + i, k->latents + i * k->size.count, e) && write_picture(k, first + i, &k->picture[i], e);
+    ok = put(k, first + i, k->latents + i * k->size.count, &k->picture[i], e);
     if (ok) tell_progress(k->sink, "class images", ++k->done, k->missing);
   }
   for (int i = 0; i < n; i++) image_release(&k->picture[i]);
@@ -259,21 +271,39 @@ static void warn_of_other_prompt(const struct making *k) {
   }
 }
 
-static bool make_missing(struct making *k, struct err *e) {
+/* What is there: wanted, have, missing. */
+static bool survey(struct making *k, struct err *e) {
   struct listing l;
-  char latents[PATH];
   if (!list(k->dir, &l, e)) return false;
+  free(k->have);
   k->wanted = own_wanted(&l, k->s->prior.images);
   k->have = calloc((size_t)k->wanted + 1, sizeof *k->have);
-  bool ok = k->have != NULL || err_set(e, ERR_FIT, "out of memory");
-  if (ok) k->missing = mark_present(&l, k->have, k->wanted);
+  if (k->have != NULL) k->missing = mark_present(&l, k->have, k->wanted);
   listing_release(&l);
+  return k->have != NULL || err_set(e, ERR_FIT, "out of memory");
+}
+
+/* With the lock held: what a killed process left half-written goes, what another has made meanwhile counts. */
+static bool make_locked(struct making *k, const char *latents, struct err *e) {
+  fs_tidy(k->dir, "class-");
+  fs_tidy(latents, "class-");
+  if (!survey(k, e)) return false;
+  if (k->missing == 0) return true;
+  tell(k->sink, LOG_INFO, "making %d class images of \"%s\" in %s", k->missing, k->s->prompts.class_prompt, k->dir);
+  tell_progress(k->sink, "class images", 0, k->missing);
+  return make_all(k, e);
+}
+
+static bool make_missing(struct making *k, struct err *e) {
+  char latents[PATH], path[PATH];
+  struct lock lock = {-1};
+  bool ok = survey(k, e);
   if (ok) warn_of_other_prompt(k);
   if (ok && k->missing > 0) {
     snprintf(latents, sizeof latents, "%.3072s/.latents", k->dir);
-    tell(k->sink, LOG_INFO, "making %d class images of \"%s\" in %s", k->missing, k->s->prompts.class_prompt, k->dir);
-    tell_progress(k->sink, "class images", 0, k->missing);
-    ok = make_dirs(latents, e) && make_all(k, e);
+    snprintf(path, sizeof path, "%.3072s/.latents/lock", k->dir);
+    ok = room_dirs(&k->room, latents, e) && room_lock(&k->room, &lock, path, "class images", e) && make_locked(k, latents, e);
+    lock_release(&lock);
   }
   free(k->have);
   return ok;
@@ -327,7 +357,13 @@ struct prior *prior_make(struct model *m, enum dtype act, const struct settings 
   }
   p->size = latent_size_of(m, s->train.width, s->train.height);
   if (!prior_dir(m, act, s, p->dir, sizeof p->dir, e)) goto fail;
-  struct making k = {.m = m, .act = act, .s = s, .sink = sink, .dir = p->dir, .size = p->size};
+  struct making k = {.m = m,
+                     .act = act,
+                     .s = s,
+                     .sink = sink,
+                     .dir = p->dir,
+                     .size = p->size,
+                     .room = {.sink = sink, .stop = s->engine.on_full == FULL_STOP}};
   if (make_missing(&k, e) && collect(p, m, s->prior.images, e)) return p;
 fail:
   prior_delete(p);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "formats/tokenizer.h"
 
@@ -53,7 +54,9 @@ void tell_cut_prompts(const struct sink *s, const struct tokenizer *t, const cha
 
 int tell_stop_code(void *user) {
   const struct sink *s = user;
-  enum engine_command c = s && s->poll ? s->poll(s->user) : ENGINE_GO_ON;
+  enum engine_command c;
+  while ((c = s && s->poll ? s->poll(s->user) : ENGINE_GO_ON) == ENGINE_PAUSE)
+    nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
   return c == ENGINE_STOP_SIGINT ? ERR_SIGINT : c == ENGINE_STOP_SIGTERM ? ERR_SIGTERM : ERR_OK;
 }
 

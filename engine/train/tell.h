@@ -12,7 +12,8 @@ struct tokenizer;
 void tell_cut_prompts(const struct sink *s, const struct tokenizer *t, const char *const *prompt, int n);
 /* False, and *e the fitting code, when the program asked to stop. */
 bool tell_goes_on(const struct sink *s, struct err *e);
-/* For callbacks that ask for a code: 0, ERR_SIGINT or ERR_SIGTERM. user: a const struct sink. */
+/* For callbacks that ask for a code: 0, ERR_SIGINT or ERR_SIGTERM. user: a const struct sink.
+   While the program wants a pause, this waits. */
 int tell_stop_code(void *user);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/thread.h"
 #include "convert/lora_list.h"
 #include "train/trainer.h"
@@ -98,6 +99,9 @@ static bool open_data(struct trainer *t, struct err *e) {
                            .height = s->train.height,
                            .margin = s->train.crop_margin};
   if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &w, e)) return false;
+  if (s->checkpoints.keep_best > 0 && t->data.held_out == 0)
+    return err_set(e, ERR_USAGE,
+                   "keep_best goes by the probe loss, which needs a photograph that is left out: name one as hold_out in [subject]");
   t->pdm_handle = -1;
   if (s->losses.pdm && !unet_pdm_layer(t->m->unet, s->losses.pdm_layer, t->pdm_layer, sizeof t->pdm_layer, &t->pdm_handle, e)) return false;
   t->draw = (struct draw){.seed = s->train.seed,
@@ -137,67 +141,85 @@ static bool start_hash(const struct settings *s, char out[65], struct err *e) {
   return true;
 }
 
-/* What a state belongs to: model, photographs, and the settings that shape what is trained and drawn. */
+static void add_texts(struct sha256 *h, const char *const *text, int n) {
+  for (int i = 0; i < n; i++) sha256_add(h, text[i], strlen(text[i]) + 1);
+}
+
+/* What a state belongs to: model, photographs with their masks, and the settings that shape what is trained. The program says by name what has
+   changed; this is so that nothing is mixed up whoever calls. */
 static bool identity(const struct trainer *t, char out[65], struct err *e) {
   const struct settings *s = t->s;
   struct sha256 h;
-  char text[512], start[65];
+  char start[65];
+  const double number[] = {s->train.lr,      s->train.lr_cycles,    s->train.lr_power,     s->train.alpha,         s->train.beta1,
+                           s->train.beta2,   s->train.epsilon,      s->train.weight_decay, s->train.max_grad_norm, s->train.ema_decay,
+                           s->train.min_snr, s->train.noise_offset, s->train.crop_margin,  s->losses.prior_weight, s->losses.pdm_weight,
+                           s->prior.guidance};
+  const int whole[] = {(int)s->train.mode, s->train.text_encoder, s->train.batch,     s->train.accumulation, s->train.schedule,
+                       s->train.warmup,    s->train.width,        s->train.height,    s->train.center_crop,  (int)s->train.precision,
+                       s->train.rank,      s->train.moments_bf16, s->train.flip,      s->losses.instance,    s->losses.prior,
+                       s->losses.pdm,      s->losses.mask_dm,     s->losses.mask_pdm, s->losses.pdm_steps,   s->prior.sampler,
+                       s->prior.steps,     s->prior.latents,      t->data.photographs};
   if (!start_hash(s, start, e)) return false;
-  int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %d %a %llu %d%d%d%d%d %d %d", t->m->hash, (int)s->train.mode,
-                   s->train.text_encoder, s->train.batch, s->train.accumulation, s->train.width, s->train.height, (int)s->train.precision,
-                   s->train.rank, s->train.alpha, (unsigned long long)s->train.seed, s->losses.instance, s->losses.prior, s->losses.pdm,
-                   s->losses.mask_dm, s->losses.mask_pdm, s->train.ema_decay > 0, s->train.moments_bf16);
   sha256_begin(&h);
-  sha256_add(&h, text, (size_t)n);
-  for (int i = 0; i < s->train.targets; i++) sha256_add(&h, s->train.target[i], strlen(s->train.target[i]) + 1);
-  sha256_add(&h, s->prompts.instance, strlen(s->prompts.instance) + 1);
-  sha256_add(&h, s->prompts.class_prompt, strlen(s->prompts.class_prompt) + 1);
-  for (int i = 0; i < t->data.photographs; i++) sha256_add(&h, t->data.photograph[i].hash, 64);
-  sha256_add(&h, start, strlen(start));
+  sha256_add(&h, t->m->hash, strlen(t->m->hash));
+  for (size_t i = 0; i < sizeof number / sizeof *number; i++) sha256_add(&h, number + i, sizeof *number);
+  sha256_add(&h, whole, sizeof whole);
+  sha256_add(&h, &s->train.seed, sizeof s->train.seed);
+  add_texts(&h, s->train.target, s->train.targets);
+  add_texts(&h, (const char *const[]){s->prompts.instance, s->prompts.class_prompt, t->pdm_layer, start}, 4);
+  for (int i = 0; i < t->data.photographs; i++) {
+    const struct photograph *p = t->data.photograph + i;
+    sha256_add(&h, p->hash, 64);
+    if (p->mask.px) sha256_add(&h, p->mask.px, (size_t)p->mask.w * (size_t)p->mask.h);
+  }
   sha256_end(&h, out);
   return true;
-}
-
-static void done_path(const struct trainer *t, char *out, size_t n) {
-  snprintf(out, n, "%s/done", t->state_dir);
 }
 
 static void done_text(const struct trainer *t, char *out, size_t n) {
   snprintf(out, n, "%s %d\n", t->state.identity, t->s->train.steps);
 }
 
-/* An earlier call finished this very run, and nobody was told. */
-static bool was_finished(struct trainer *t) {
-  char path[TRAINER_PATH + 16], text[128];
-  struct err ignored = {0};
-  struct blob b;
-  done_path(t, path, sizeof path);
-  done_text(t, text, sizeof text);
-  if (access(path, R_OK) != 0 || !blob_map(path, &b, &ignored)) return false;
-  bool same = b.size == strlen(text) && memcmp(b.data, text, b.size) == 0;
-  blob_close(&b);
-  return same;
+/* An earlier call finished this very run, and nobody was told. Finished as another one, it is not gone on with: its state is gone. */
+static bool find_done(struct trainer *t, struct err *e) {
+  char had[128], want[128];
+  if (!state_is_done(t->s->run_dir, had, sizeof had)) return true;
+  done_text(t, want, sizeof want);
+  t->finished = strcmp(had, want) == 0;
+  if (!t->finished)
+    return err_set(e, ERR_USAGE, "%s: this run is finished, with other settings or another number of steps; start a new run directory",
+                   t->s->run_dir);
+  return state_done(t->s->run_dir, want, e); /* killed before the last state was removed, perhaps */
+}
+
+static void forget_run(struct trainer *t) {
+  fs_remove_tree(t->state_dir);
+  journal_clear(&t->journal);
 }
 
 static bool find_state(struct trainer *t, struct err *e) {
   char own[65];
+  const char *dir = t->s->run_dir;
   t->state = (struct run_state){.sampled = -1};
   if (!identity(t, own, e)) return false;
   memcpy(t->state.identity, own, sizeof own);
-  checkpoint_tidy(t->s->run_dir);
-  if (!t->s->resume) {
-    remove_tree(t->state_dir);
-    return true;
-  }
-  t->finished = was_finished(t);
-  if (!t->finished && !state_find(t->s->run_dir, &t->state, &t->resumed, e)) return false;
-  if (t->resumed && strcmp(own, t->state.identity) != 0)
+  fs_tidy(dir, NULL);
+  if (!journal_open(&t->journal, dir, e)) return false;
+  if (!t->s->resume) forget_run(t);
+  if (!find_done(t, e)) return false;
+  if (!t->finished && !state_find(dir, &t->state, &t->resumed, e)) return false;
+  if (!t->resumed) memcpy(t->state.identity, own, sizeof own);
+  if (strcmp(own, t->state.identity) != 0)
     return err_set(e, ERR_USAGE, "%s: its state was made with another model, other photographs or settings; start a new run directory",
-                   t->s->run_dir);
-  if (t->resumed)
+                   dir);
+  t->saved_step = t->resumed ? t->state.step : -1;
+  if (t->resumed) {
+    checkpoint_forget_later(dir, &t->state);
     tell(t->sink, LOG_INFO, "going on after step %d of %d", t->state.step, t->s->train.steps);
-  else if (!t->finished)
-    tell(t->sink, LOG_INFO, "nothing to resume: starting");
+  } else if (t->s->resume && !t->finished) {
+    tell(t->sink, LOG_INFO, "no state to go on from: starting at step 1");
+  }
   return true;
 }
 
@@ -246,6 +268,7 @@ static bool open_optimizer(struct trainer *t, struct err *e) {
   t->opt.max_norm = (float)s->train.max_grad_norm;
   t->opt.ema_decay = (float)s->train.ema_decay;
   optimizer_zero_grad(&t->opt);
+  t->out->best_step = checkpoint_best(&t->state);
   return !t->resumed || state_load(s->run_dir, &t->state, &t->opt, t->name, e);
 }
 
@@ -289,13 +312,21 @@ static void open_dump(struct trainer *t) {
 
 /* The last model, then the note that all is done; the state is not needed any more. */
 static bool finish(struct trainer *t, struct err *e) {
-  char path[TRAINER_PATH + 16], text[128];
-  bool wanted = t->s->train.mode == MODE_LORA || t->s->checkpoints.save_weights;
-  if (wanted && !output_checkpoint(t, true, e)) return false;
-  done_path(t, path, sizeof path);
+  char text[128];
+  bool wanted = t->s->train.mode == MODE_LORA || t->s->checkpoints.save_weights, ok;
+  if (!tell_goes_on(t->sink, e) || (wanted && !output_checkpoint(t, true, e))) return false;
+  if (t->sink && t->sink->sync && !t->sink->sync(t->sink->user, e)) return false;
   done_text(t, text, sizeof text);
-  remove_tree(t->state_dir);
-  return make_dirs(t->state_dir, e) && write_file(path, text, strlen(text), e);
+  do ok = state_done(t->s->run_dir, text, e);
+  while (!ok && room_again(&t->room, t->s->run_dir, e));
+  return ok;
+}
+
+static bool keep_plan(struct trainer *t, struct err *e) {
+  bool ok;
+  do ok = plan_keep(t, e);
+  while (!ok && room_again(&t->room, t->s->run_dir, e));
+  return ok;
 }
 
 /* A run that is stopped in training saves what it has; one that failed keeps what the last checkpoint saved. */
@@ -357,11 +388,11 @@ static bool run_stages(struct trainer *t, struct err *e) {
   if (!plan_recall(t, e) || !plan_run(t, true, e)) return false;
   forecast_plan(&t->forecast, &t->plan, t->todo.rounds);
   t->sink->plan(t->sink->user, &t->plan);
-  bool ready = make_dirs(t->state_dir, e) && plan_keep(t, e) && model_read(t->m, t->b, t->s->train.seed, e) && untrained_stages(t, e) &&
-               begin_training(t, e);
+  bool ready = tell_goes_on(t->sink, e) && room_dirs(&t->room, t->state_dir, e) && keep_plan(t, e) &&
+               model_read(t->m, t->b, t->s->train.seed, e) && untrained_stages(t, e) && begin_training(t, e);
   if (!ready) return false;
   open_dump(t);
-  return train_loop(t, e) ? finish(t, e) : stopped(t, e);
+  return (train_loop(t, e) && finish(t, e)) || stopped(t, e);
 }
 
 /* What the plan was worth. */
@@ -381,6 +412,7 @@ static void release(struct trainer *t) {
   free(t->probe_latents);
   free(t->probe_mask);
   free(t->probe_noise);
+  journal_release(&t->journal);
   run_state_release(&t->state);
   optimizer_release(&t->opt);
   batch_release(&t->batch);
@@ -393,14 +425,55 @@ static void release(struct trainer *t) {
   backend_close(t->b);
 }
 
-static void begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink) {
-  *t = (struct trainer){.own = *s, .embedded = embedded, .sink = sink, .pdm_handle = -1, .started = now_seconds()};
+static void begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink,
+                  struct run_result *out) {
+  *t = (struct trainer){.own = *s,
+                        .embedded = embedded,
+                        .out = out,
+                        .pdm_handle = -1,
+                        .probe_step = -1,
+                        .saved_step = -1,
+                        .room = {.stop = s->engine.on_full == FULL_STOP},
+                        .started = now_seconds()};
   t->s = &t->own;
+  forecast_begin(&t->forecast, sink);
+  t->sink = t->room.sink = &t->forecast.sink;
   snprintf(t->state_dir, sizeof t->state_dir, "%s/state", s->run_dir);
   if (s->engine.cache_dir && *s->engine.cache_dir)
     snprintf(t->cache_dir, sizeof t->cache_dir, "%s", s->engine.cache_dir);
   else
     snprintf(t->cache_dir, sizeof t->cache_dir, "%s/cache", s->run_dir);
+}
+
+/* After a divergence: the run may go back to the last state and on with half the rate. The journal has it, so that it is repeated. */
+static bool goes_on_slower(struct trainer *t, struct err *e) {
+  int back = t->saved_step < 0 ? 0 : t->saved_step;
+  double lr = t->lr.base / 2;
+  struct err ignored = {0};
+  if (e->code != ERR_NUMERIC || !t->training || t->s->train.on_divergence != DIVERGENCE_HALVE) return false;
+  if (journal_halvings(&t->journal) >= MOST_HALVINGS) {
+    tell(t->sink, LOG_WARN, "the learning rate was halved %d times already", MOST_HALVINGS);
+    return false;
+  }
+  if (!journal_halve(&t->journal, back, lr, &ignored)) return false;
+  tell(t->sink, LOG_WARN, "%s; going on after step %d with the learning rate %.9g", e->text, back, lr);
+  *e = (struct err){0};
+  return true;
+}
+
+static bool run(struct trainer *t, const struct settings *s, struct err *e) {
+  bool ok;
+  while (!(ok = run_stages(t, e)) && goes_on_slower(t, e)) {
+    const struct embedded_file *embedded = t->embedded;
+    const struct sink *sink = t->forecast.outer;
+    struct run_result *out = t->out;
+    double started = t->started;
+    release(t);
+    begin(t, s, embedded, sink, out);
+    t->started = started;
+    t->own.resume = true;
+  }
+  return ok;
 }
 
 bool engine_run(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, struct run_result *out,
@@ -410,13 +483,10 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   struct trainer *t = calloc(1, sizeof *t);
   if (!e) e = &mine;
   if (!out) out = &ignored;
-  *out = (struct run_result){.last_loss = NAN};
+  *out = (struct run_result){.last_loss = NAN, .best_step = -1};
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  begin(t, s, embedded, sink);
-  forecast_begin(&t->forecast, sink);
-  t->sink = &t->forecast.sink;
-  t->out = out;
-  bool ok = run_stages(t, e);
+  begin(t, s, embedded, sink, out);
+  bool ok = run(t, s, e);
   out->steps_done = t->state.step;
   out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;
   out->seconds = now_seconds() - t->started;
@@ -437,8 +507,7 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   if (!e) e = &mine;
   *out = (struct run_plan){.places = 0};
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  begin(t, s, embedded, sink);
-  t->out = &ignored;
+  begin(t, s, embedded, sink, &ignored);
   t->state = (struct run_state){.sampled = -1};
   bool ok = open_all(t, e);
   if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
@@ -447,4 +516,9 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   release(t);
   free(t);
   return ok;
+}
+
+bool engine_room_again(const struct settings *s, const struct sink *sink, const char *path, struct err *e) {
+  struct room r = {.sink = sink, .stop = s->engine.on_full == FULL_STOP};
+  return room_again(&r, path, e);
 }

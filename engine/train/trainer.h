@@ -6,11 +6,15 @@
 #include "train/checkpoint.h"
 #include "train/dump.h"
 #include "train/forecast.h"
+#include "train/journal.h"
 #include "train/optimizer.h"
 #include "train/prior.h"
+#include "train/room.h"
 #include "train/tell.h"
 
-enum { TRAINER_PATH = 4300, PROBE_PAIRS = 64 };
+enum { TRAINER_PATH = 4300, PROBE_PAIRS = 64, MOST_HALVINGS = 8 };
+/* Without state_every the state is saved when both have gone by: so many seconds, and so many times what saving it took. */
+enum { STATE_SECONDS = 300, STATE_SHARE = 20 };
 
 /* What is still to be done: a stopped run, or one before, has done a part. */
 struct plan_todo {
@@ -51,7 +55,15 @@ struct trainer {
   struct forecast forecast; /* sink is &forecast.sink in a run */
 
   struct run_state state;
-  bool resumed, finished; /* finished: an earlier call had done everything */
+  bool resumed, finished, training; /* finished: an earlier call had done everything */
+  struct journal journal;
+  struct in_effect now; /* settings that may change while it runs, as of this boundary */
+  struct room room;
+  int saved_step;             /* of the state on disk, -1: none */
+  bool sound;                  /* a step from it was sound */
+  double saved_at, save_cost; /* when it was saved, or the loop began; seconds that saving took */
+  int probe_step;             /* of `probe`, -1: not measured yet */
+  double probe;
 
   float *probe_latents, *probe_noise, *probe_mask; /* [held out][h, w, c]; [slots][h, w, c]; [held out][h, w] */
   struct dump dump;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "train/encode.h"
 
 enum { CHUNK = 100, HEADER = 256 /* bytes before the numbers of a file, about */ };
@@ -176,11 +177,20 @@ static bool write_latents(const struct run *r, const char *path, int levels, con
   return st_write(path, &z, 1, meta, 2, e);
 }
 
+/* The same, counted before and waiting for room where there is none. */
+static bool keep_latents(const struct run *r, const char *path, int levels, const float *data, int k, struct err *e) {
+  bool ok;
+  if (!room_for(r->t->j->room, path, levels * r->count * (int64_t)sizeof *data, e)) return false;
+  do ok = write_latents(r, path, levels, data, k, e);
+  while (!ok && room_again(r->t->j->room, path, e));
+  return ok;
+}
+
 static bool keep_inversion(struct ctx *c, struct run *r, int k, const struct tensor *x) {
   char path[4200];
   ctx_download(c, r->x, x);
   inversion_path(r->t, path, sizeof path);
-  c->failed |= !check_finite(c, r, k) || !write_latents(r, path, 1, r->x, k, c->err);
+  c->failed |= !check_finite(c, r, k) || !keep_latents(r, path, 1, r->x, k, c->err);
   return !c->failed;
 }
 
@@ -240,7 +250,7 @@ static bool keep_level(struct ctx *c, struct run *r, int k, const struct tensor 
   if (k > first) return true;
   memcpy(r->x, r->chunk, (size_t)r->count * sizeof *r->x);
   chunk_path(r->t, k / CHUNK, path, sizeof path);
-  c->failed |= !check_finite(c, r, k) || !write_latents(r, path, last - first + 1, r->chunk, first, c->err);
+  c->failed |= !check_finite(c, r, k) || !keep_latents(r, path, last - first + 1, r->chunk, first, c->err);
   return !c->failed;
 }
 
@@ -300,9 +310,17 @@ static bool find_start(struct run *r, struct err *e) {
   return true;
 }
 
-bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, struct err *e) {
+/* What only an unfinished one needs. */
+static void remove_parts(const struct trajectory *t) {
+  char path[4200];
+  inversion_path(t, path, sizeof path);
+  unlink(path);
+  part_path(t, path, sizeof path);
+  unlink(path);
+}
+
+static bool make_rest(const struct trajectory *t, int64_t done, int64_t total, struct err *e) {
   struct run r = {.t = t, .size = latent_size_of(t->j->m, t->j->d->width, t->j->d->height), .total = total};
-  if (trajectory_complete(t)) return true;
   r.count = r.size.count * t->n;
   r.done = done + 2 * (int64_t)t->j->steps - trajectory_missing(t);
   r.x = calloc((size_t)r.count, sizeof *r.x);
@@ -311,18 +329,25 @@ bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, st
   r.scratch = calloc((size_t)r.size.count * 2, sizeof *r.scratch);
   bool ok = (r.x && r.chunk && r.pixels && r.scratch) || err_set(e, ERR_FIT, "out of memory for the latents of %d photographs", t->n);
   if (ok) tell_progress(t->j->sink, "pdm targets", r.done, r.total);
-  ok = ok && make_dirs(t->dir, e) && find_start(&r, e) && workspace_run(&t->j->m->work, t->j->m->b, t->j->act, compute, &r, NULL, e);
-  if (ok) {
-    char path[4200];
-    inversion_path(t, path, sizeof path);
-    unlink(path); /* the levels have what it had */
-    part_path(t, path, sizeof path);
-    unlink(path);
-  }
+  ok = ok && find_start(&r, e) && workspace_run(&t->j->m->work, t->j->m->b, t->j->act, compute, &r, NULL, e);
   free(r.x);
   free(r.chunk);
   free(r.pixels);
   free(r.scratch);
+  return ok;
+}
+
+/* Runs share the cache: one makes it, the others wait. */
+bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, struct err *e) {
+  char path[4200];
+  struct lock lock = {-1};
+  if (trajectory_complete(t)) return true;
+  snprintf(path, sizeof path, "%s/lock", t->dir);
+  bool ok = room_dirs(t->j->room, t->dir, e) && room_lock(t->j->room, &lock, path, "PDM targets", e);
+  if (ok) fs_tidy(t->dir, NULL);
+  ok = ok && (trajectory_complete(t) || make_rest(t, done, total, e));
+  if (ok) remove_parts(t);
+  lock_release(&lock);
   return ok;
 }
 

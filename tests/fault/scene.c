@@ -38,7 +38,7 @@ static const char profile[] =
     "[prompts]\ntest = a {token} {class}\n"
     "[train]\nsteps = 2\nresolution = 16\nrank = 1\ntarget = to_q\ntarget = q_proj\nlr = 1e-3\n"
     "[losses]\nprior = true\npdm_steps = 2\n[prior]\nimages = 1\nsteps = 1\nbatch = 1\nsampler = ddim\n"
-    "[samples]\ncount = 1\nsteps = 1\nevery = 1\nsampler = ddim\n[checkpoints]\nevery = 1\nkeep = 1\n[engine]\nthreads = 1\ndevice = ref\n";
+    "[samples]\ncount = 1\nsteps = 1\nevery = 1\nsampler = ddim\n[checkpoints]\nevery = 1\nkeep = 1\n[engine]\nthreads = 1\ndevice = ref\non_full = stop\n";
 
 const struct scenario *scenario_named(const char *name) {
   for (const struct scenario *s = scenarios; s->name != NULL; s++)

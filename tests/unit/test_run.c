@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "training.h"
+#include "train/health.h"
 
 struct seen {
   struct metrics row[64];
@@ -14,7 +15,11 @@ struct seen {
   char sample[64][65];                         /* "step prompt picture hash" is put into one hash */
   int samples, checkpoints, polls, stop_after; /* stop_after < 0: never */
   enum engine_command how;
+  bool killed; /* stopping saves nothing: as kill -9 */
   char last_log[1024];
+  const struct engine_message *message; /* [messages] offered after at[i] steps, again and again: their ids tell that they were taken */
+  const int *at;
+  int messages, offered, offered_at;
 };
 
 static void on_log(void *user, enum log_level level, const char *text) {
@@ -56,8 +61,34 @@ static enum engine_command on_poll(void *user) {
   return s->stop_after >= 0 && s->polls++ >= s->stop_after ? s->how : ENGINE_GO_ON;
 }
 
+static bool on_sync(void *user, struct err *e) {
+  struct seen *s = user;
+  bool dead = s->killed && s->stop_after >= 0 && s->polls > s->stop_after;
+  return !dead || err_set(e, ERR_FAILED, "killed");
+}
+
+static bool on_message(void *user, int step, struct engine_message *out) {
+  struct seen *s = user;
+  if (s->offered_at != step) s->offered = 0;
+  s->offered_at = step;
+  for (int i = s->offered; i < s->messages; i++) {
+    if (s->at[i] != step) continue;
+    *out = s->message[i];
+    s->offered = i + 1;
+    return true;
+  }
+  return false;
+}
+
 static struct sink sink_of(struct seen *s) {
-  return (struct sink){.user = s, .log = on_log, .metrics = on_metrics, .sample = on_sample, .checkpoint = on_checkpoint, .poll = on_poll};
+  return (struct sink){.user = s,
+                       .log = on_log,
+                       .metrics = on_metrics,
+                       .sample = on_sample,
+                       .checkpoint = on_checkpoint,
+                       .sync = on_sync,
+                       .poll = on_poll,
+                       .message = on_message};
 }
 
 struct place {
@@ -99,6 +130,7 @@ static int run_in_pieces(struct settings *s, struct seen *seen, int polls) {
     seen->stop_after = polls;
     seen->how = times % 2 ? ENGINE_STOP_SIGTERM : ENGINE_STOP_SIGINT;
     s->resume = true;
+    seen->offered_at = -1;
     if (engine_run(s, NULL, &sink, &r, &e)) return times;
     assert_int_equal(e.code, times % 2 ? ERR_SIGTERM : ERR_SIGINT);
     assert_true(times < 200);
@@ -164,7 +196,7 @@ static void test_lora_resumes(void **state) {
   struct settings s = short_run(p.model, p.images, p.run);
   s.subject.hold_out = "photo-2.png";
   s.probe_every = 2;
-  compare_stopped(s, &p, 9);
+  compare_stopped(s, &p, 13);
   folder_remove_all(p.root);
 }
 
@@ -184,6 +216,206 @@ static void test_full_resumes(void **state) {
   s.train.width = 64, s.train.height = 48;
   compare_stopped(s, &p, 6);
   folder_remove_all(p.root);
+}
+
+static void same_finals(const struct settings *a, const struct settings *b) {
+  char path[600], hash[2][65];
+  final_file(a, path, sizeof path);
+  file_hash(path, hash[0]);
+  final_file(b, path, sizeof path);
+  file_hash(path, hash[1]);
+  assert_string_equal(hash[0], hash[1]);
+}
+
+static void same_samples(const struct seen *a, const struct seen *b) {
+  assert_int_equal(a->samples, b->samples);
+  for (int i = 0; i < a->samples; i++) {
+    int k = 0;
+    while (k < b->samples && strcmp(a->sample[i], b->sample[k]) != 0) k++;
+    if (k == b->samples) fail_msg("sample %s differs", a->sample[i] + 20);
+  }
+}
+
+/* Killed again and again, states every other step: the same; averaged weights, bf16 moments, the best checkpoint and a probe in them. */
+static void test_killed(void **state) {
+  (void)state;
+  static struct seen a, b;
+  struct place p;
+  struct run_result r, r2;
+  char run[400], path[600];
+  memset(&a, 0, sizeof a);
+  memset(&b, 0, sizeof b);
+  place_make(&p, "sd1", 3, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run), again;
+  s.subject.hold_out = "photo-2.png";
+  s.train.ema_decay = 0.9;
+  s.train.moments_bf16 = true;
+  s.train.steps = 6;
+  s.checkpoints.every = 1;
+  s.checkpoints.keep_best = 1;
+  s.checkpoints.state_every = 2;
+  run_whole(&s, &a, &r);
+  again = s;
+  snprintf(run, sizeof run, "%s/again", p.root);
+  again.run_dir = run;
+  b.killed = true;
+  assert_true(run_in_pieces(&again, &b, 40) > 1);
+  same_rows(&a, &b);
+  same_samples(&a, &b);
+  same_finals(&s, &again);
+  double lowest = 1e9;
+  int best = 0, kept = 0;
+  for (int i = 0; i < 5; i++)
+    if (a.row[i].probe < lowest) lowest = a.row[i].probe, best = i + 1;
+  assert_int_equal(r.best_step, best);
+  for (int i = 1; i < 6; i++)
+    for (int k = 0; k < 2; k++) {
+      snprintf(path, sizeof path, "%s/checkpoints/step-%06d", k ? run : p.run, i);
+      bool there = access(path, F_OK) == 0;
+      assert_int_equal(there, i == 5 || i == best);
+      kept += there;
+    }
+  assert_int_equal(kept, best == 5 ? 2 : 4);
+  run_whole(&again, &b, &r2); /* finished already */
+  assert_int_equal(r2.start_step, 0);
+  again.train.steps = 7;
+  struct err e = {0};
+  assert_false(engine_run(&again, NULL, NULL, NULL, &e));
+  assert_int_equal(e.code, ERR_USAGE);
+  assert_non_null(strstr(e.text, "finished"));
+  folder_remove_all(p.root);
+}
+
+static const struct engine_message wanted[] = {{ENGINE_SET_LR, 5e-4, 1},  {ENGINE_SET_LR, 2, 2},   {ENGINE_SAMPLE, 0, 3},
+                                               {ENGINE_CHECKPOINT, 0, 4}, {ENGINE_HALVE_LR, 0, 5}, {ENGINE_SET_SAMPLES_EVERY, 0, 6},
+                                               {ENGINE_SET_LR, 2e-4, 7}};
+static const int wanted_at[] = {1, 2, 3, 3, 3, 4, 4};
+
+/* Changes of a run under way count from their step on, are in the journal, and a run that is killed repeats them. */
+static void test_changes(void **state) {
+  (void)state;
+  static struct seen a, b, plain;
+  struct place p;
+  struct run_result r;
+  char run[400], path[600];
+  struct err e = {0};
+  struct blob csv;
+  memset(&a, 0, sizeof a);
+  memset(&b, 0, sizeof b);
+  memset(&plain, 0, sizeof plain);
+  place_make(&p, "sd1", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run), again;
+  s.train.schedule = LR_CONSTANT;
+  s.losses.prior = false;
+  s.checkpoints.every = 0, s.checkpoints.keep = 0;
+  s.checkpoints.state_every = 2;
+  run_whole(&s, &plain, &r);
+  snprintf(run, sizeof run, "%s/changed", p.root);
+  again = s;
+  again.run_dir = run;
+  a.message = b.message = wanted, a.at = b.at = wanted_at, a.messages = b.messages = sizeof wanted / sizeof *wanted;
+  run_whole(&again, &a, &r);
+  for (int i = 0; i < 5; i++) {
+    double lr = i < 1 ? s.train.lr : i < 4 ? 5e-4 : 2e-4;
+    assert_true(fabs(a.row[i].lr - lr) < 1e-12);
+    assert_int_equal(a.row[i].total == plain.row[i].total, i < 2);
+  }
+  assert_int_equal(a.samples, 8); /* 0, 2, 3 and the end; not 4 */
+  snprintf(path, sizeof path, "%s/checkpoints/step-000003", run);
+  assert_int_equal(access(path, F_OK), 0);
+  snprintf(path, sizeof path, "%s/journal.csv", run);
+  if (!blob_map(path, &csv, &e)) fail_msg("%s", e.text);
+  static const char rows[] =
+      "step,what,value,id\n1,lr,0.00050000000000000001,1\n3,sample,0,3\n3,checkpoint,0,4\n4,samples.every,0,6\n4,lr,0.00020000000000000001,"
+      "7\n";
+  assert_int_equal(csv.size, strlen(rows));
+  assert_memory_equal(csv.data, rows, csv.size);
+  blob_close(&csv);
+  snprintf(run, sizeof run, "%s/killed", p.root);
+  struct settings killed = s;
+  killed.run_dir = run;
+  b.killed = true;
+  assert_true(run_in_pieces(&killed, &b, 12) > 1);
+  same_rows(&a, &b);
+  same_samples(&a, &b);
+  folder_remove_all(p.root);
+}
+
+static double row_at(const struct seen *s, int step) {
+  return s->row[step - 1].lr;
+}
+
+/* A rate that breaks the network: stopped with its own code; or gone on with at half of it until it holds, and the same again when killed. */
+static void test_divergence(void **state) {
+  (void)state;
+  static struct seen a, b;
+  struct place p;
+  struct err e = {0};
+  struct run_result r;
+  char run[400];
+  memset(&a, 0, sizeof a);
+  memset(&b, 0, sizeof b);
+  place_make(&p, "sd1", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run), again;
+  s.losses.prior = s.losses.pdm = false;
+  s.train.schedule = LR_CONSTANT;
+  s.train.lr = 100; /* found by trying: breaks, and so do some of its halves */
+  s.train.max_grad_norm = 0;
+  s.prompts.tests = 0;
+  s.checkpoints.every = 0;
+  s.checkpoints.state_every = 1;
+  a.stop_after = -1;
+  struct sink sink = sink_of(&a);
+  assert_false(engine_run(&s, NULL, &sink, &r, &e));
+  assert_int_equal(e.code, ERR_NUMERIC);
+  s.train.on_divergence = DIVERGENCE_HALVE;
+  snprintf(run, sizeof run, "%s/halved", p.root);
+  s.run_dir = run;
+  run_whole(&s, &a, &r);
+  assert_int_equal(a.rows, 5);
+  double times = log2(s.train.lr / row_at(&a, 5));
+  assert_true(times >= 1 && times <= 8 && times == floor(times));
+  again = s;
+  again.run_dir = p.run;
+  assert_int_equal(rename(run, p.run), -1); /* that of the first run is still there */
+  folder_remove_all(p.run);
+  b.killed = true;
+  run_in_pieces(&again, &b, 3);
+  same_rows(&a, &b);
+  same_finals(&s, &again);
+  again.train.lr = 1e18; /* half is no help */
+  folder_remove_all(p.run);
+  e = (struct err){0};
+  again.resume = false;
+  assert_false(engine_run(&again, NULL, &sink, &r, &e));
+  assert_int_equal(e.code, ERR_NUMERIC);
+  folder_remove_all(p.root);
+}
+
+/* The rule of health.h: losses as they are do not alarm, lasting ones that are too high do, a spike does not. */
+static void test_health(void **state) {
+  (void)state;
+  struct health h = {0};
+  struct metrics m = {.prior = NAN};
+  int alarm = 0;
+  for (int i = 0; i < 400; i++) { /* from 0.002 to 1.5, as timesteps come */
+    m.instance = m.total = 0.002 + 1.5 * ((i * 7919) % 101) / 101.0 * ((i * 31) % 17) / 17.0;
+    if (i == 200) m.instance = m.total = 50;
+    assert_true(health_goes_on(&h, &m));
+  }
+  for (int i = 0; i < 60 && !alarm; i++) {
+    m.instance = m.total = 8;
+    if (!health_goes_on(&h, &m)) alarm = i + 1;
+  }
+  assert_true(alarm >= 20 && alarm <= 50);
+  assert_true(health_in_doubt(&h));
+  h = (struct health){0}, alarm = 0;
+  m.instance = NAN;
+  for (int i = 0; i < 200 && !alarm; i++) { /* the PDM term alone: another scale */
+    m.total = i < 100 ? 30 : 30 * 12;
+    if (!health_goes_on(&h, &m)) alarm = i + 1;
+  }
+  assert_true(alarm > 120);
 }
 
 /* A second run with another seed finds the inversion; one with the same seed gives the same numbers whether or not it did. */
@@ -308,8 +540,11 @@ static void test_variants(void **state) {
 }
 
 int main(void) {
+  if (getenv("TEST_FILTER")) cmocka_set_test_filter(getenv("TEST_FILTER")); /* "test_killed" */
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),       cmocka_unit_test(test_lora_resumes),
                                      cmocka_unit_test(test_full_resumes), cmocka_unit_test(test_cache),
+                                     cmocka_unit_test(test_killed),       cmocka_unit_test(test_changes),
+                                     cmocka_unit_test(test_divergence),   cmocka_unit_test(test_health),
                                      cmocka_unit_test(test_recompute),    cmocka_unit_test(test_variants)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,10 +7,14 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+
 #include "assets/embedded.h"
+#include "base/fs.h"
 #include "folder.h"
 #include "plot.h"
 #include "prompts.h"
+#include "requests.h"
 #include "rundir.h"
 #include "sheet.h"
 
@@ -83,7 +87,7 @@ static void test_layout(void **state) {
   free(log);
 }
 
-/* Rows after the step that a resumed run goes on from are measured again. */
+/* Rows after the step that a resumed run goes on from are measured again; a changed profile is refused by the key's name. */
 static void test_resume(void **state) {
   struct fixture *f = *state;
   struct rundir r;
@@ -97,19 +101,142 @@ static void test_resume(void **state) {
   assert_non_null(strstr(e.text, "--resume"));
   rundir_close(&r);
   e = (struct err){0};
-  f->profile.settings.train.steps = 777;
-  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, true, &e));
+  f->profile.settings.train.steps = 777; /* free */
+  f->profile.settings.train.lr = 0.5;
+  f->profile.settings.prompts.instance = "something else";
+  assert_false(rundir_open(&r, &f->profile, embedded_files, f->run, true, &e));
+  rundir_close(&r);
+  assert_int_equal(e.code, ERR_USAGE);
+  assert_non_null(strstr(e.text, "[train] lr: "));
+  assert_non_null(strstr(e.text, " -> 0.5. "));
+  assert_non_null(strstr(e.text, "[prompts] instance: a photo of sks dog -> something else"));
+  assert_null(strstr(e.text, "777"));
+  struct profile first;
+  e = (struct err){0};
+  assert_true(profile_load(&first, "embedded:demo", embedded_files, NULL, 0, &e));
+  first.settings.train.steps = 777;
+  assert_true(rundir_open(&r, &first, embedded_files, f->run, true, &e));
   assert_true(r.resumed);
   add_steps(&r, 4, 6);
   assert_int_equal(r.n_rows, 6);
+  add_steps(&r, 2, 3); /* back after a divergence, in the same process */
+  assert_int_equal(r.n_rows, 3);
   rundir_close(&r);
-  char *csv = slurp(f, "metrics.csv"), *log = slurp(f, "log.txt");
+  profile_release(&first);
+  char *csv = slurp(f, "metrics.csv");
   int lines = 0;
   for (const char *p = csv; *p; p++) lines += *p == '\n';
-  assert_int_equal(lines, 7);
-  assert_non_null(strstr(log, "the profile has changed since the run began; now steps = 777"));
+  assert_int_equal(lines, 4);
   free(csv);
-  free(log);
+}
+
+/* Photographs, masks and model count by their contents. */
+static void test_changed_files(void **state) {
+  struct fixture *f = *state;
+  struct rundir r;
+  struct err e = {0};
+  char images[300], path[400];
+  snprintf(images, sizeof images, "%s/images", f->dir);
+  assert_true(make_dirs(images, &e));
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/%d.png", images, i);
+    assert_true(write_file(path, "one", 3, &e));
+  }
+  f->profile.settings.subject.images = images;
+  assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
+  add_steps(&r, 1, 1);
+  rundir_close(&r);
+  assert_true(write_file(path, "two", 3, &e)); /* 1.png */
+  snprintf(path, sizeof path, "%s/2.png", images);
+  assert_true(write_file(path, "new", 3, &e));
+  snprintf(path, sizeof path, "%s/0.png", images);
+  assert_int_equal(unlink(path), 0);
+  assert_false(rundir_open(&r, &f->profile, embedded_files, f->run, true, &e));
+  rundir_close(&r);
+  assert_int_equal(e.code, ERR_USAGE);
+  assert_non_null(strstr(e.text, "photograph 0.png is gone; photograph 1.png is another one; photograph 2.png is new"));
+}
+
+/* Two at once: the second is told who the first is. */
+static void test_lock(void **state) {
+  struct fixture *f = *state;
+  struct rundir a, b;
+  struct err e = {0};
+  char who[40];
+  snprintf(who, sizeof who, "process %ld on ", (long)getpid());
+  assert_true(rundir_open(&a, &f->profile, embedded_files, f->run, false, &e));
+  assert_false(rundir_open(&b, &f->profile, embedded_files, f->run, true, &e));
+  assert_true(b.busy && !a.busy);
+  assert_int_equal(e.code, ERR_FAILED);
+  assert_non_null(strstr(e.text, who));
+  rundir_close(&b);
+  rundir_close(&a);
+  e = (struct err){0};
+  assert_true(rundir_open(&b, &f->profile, embedded_files, f->run, true, &e));
+  rundir_close(&b);
+}
+
+/* A torn last line goes, what could not be written comes later, and nothing else changes. */
+static void test_append(void **state) {
+  struct fixture *f = *state;
+  struct append a;
+  struct err e = {0};
+  char path[400];
+  size_t n;
+  snprintf(path, sizeof path, "%s/text", f->dir);
+  assert_true(write_file(path, "one\ntw", 6, &e));
+  assert_true(append_open(&a, path, &e) && append_text(&a, "three\n", 6, &e));
+  int fd = a.fd;
+  a.fd = open("/dev/full", O_WRONLY);
+  assert_false(append_text(&a, "four\n", 5, &e));
+  assert_true(fs_is_full(e.number) && a.n == 5);
+  assert_false(append_text(&a, "five\n", 5, &e));
+  close(a.fd);
+  a.fd = fd;
+  e = (struct err){0};
+  assert_true(append_sync(&a, &e) && a.n == 0);
+  append_close(&a);
+  char *text = text_file_read(path, NULL, "", &n, &e);
+  assert_string_equal(text, "one\nthree\nfour\nfive\n");
+  free(text);
+}
+
+/* What `control` sends is what the run gets: in order, not before its step, and gone once the next one is asked for. */
+static void test_requests(void **state) {
+  struct fixture *f = *state;
+  struct requests r;
+  struct engine_message m;
+  struct err e = {0};
+  char refused[REQUEST_TEXT + 20], path[400];
+  static const char *const bad[] = {"lr", "lr=2", "lr=x", "samples.every=1.5", "checkpoint=3", "nothing", ""};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    struct request x;
+    e = (struct err){0};
+    assert_false(request_parse(bad[i], &x, &e));
+    assert_int_equal(e.code, ERR_USAGE);
+  }
+  e = (struct err){0};
+  assert_true(request_send(f->dir, "lr=1e-5", 3, &e) && request_send(f->dir, "samples.every=50", 0, &e));
+  assert_true(request_send(f->dir, "sample", 0, &e) && request_send(f->dir, "pause", 0, &e));
+  snprintf(path, sizeof path, "%s/control/rubbish", f->dir);
+  assert_true(write_file(path, "", 0, &e));
+  requests_open(&r, f->dir);
+  requests_look(&r, refused);
+  assert_string_equal(refused, "rubbish");
+  assert_true(r.paused && !r.stop);
+  assert_true(requests_next(&r, 2, &m) && m.kind == ENGINE_SET_SAMPLES_EVERY && m.value == 50 && m.id != 0);
+  assert_true(requests_next(&r, 2, &m) && m.kind == ENGINE_SAMPLE);
+  assert_false(requests_next(&r, 2, &m));
+  requests_look(&r, refused);
+  assert_true(requests_next(&r, 3, &m) && m.kind == ENGINE_SET_LR && m.value == 1e-5);
+  snprintf(path, sizeof path, "%s/control", f->dir);
+  assert_int_equal(folder_count(path), 1); /* until it is in the journal */
+  assert_false(requests_next(&r, 4, &m));
+  assert_int_equal(folder_count(path), 0);
+  assert_true(request_send(f->dir, "go-on", 0, &e) && request_send(f->dir, "stop", 0, &e));
+  requests_look(&r, refused);
+  assert_true(!r.paused && r.stop);
+  requests_close(&r);
 }
 
 /* Without --run-dir: runs/<subject>/<time>-<profile>, and --resume finds the newest that is not done. */
@@ -158,9 +285,11 @@ static void test_samples(void **state) {
   char path[600], text[4096];
   assert_true(image_new(&im, 16, 8, 3));
   assert_true(rundir_open(&r, &f->profile, embedded_files, f->run, false, &e));
+  f->profile.settings.prompts.test[1] = "zwei \xc3\xa4";
+  f->profile.settings.prompts.tests = 3; /* the third has no pictures */
   for (int i = 0; i < 4; i++) {
     struct sample_event s = {.step = 7,
-                             .prompt = i / 2 ? "zwei \xc3\xa4" : "one",
+                             .prompt = f->profile.settings.prompts.test[i / 2],
                              .negative = "bad",
                              .prompt_index = i / 2,
                              .picture_index = i % 2,
@@ -171,7 +300,8 @@ static void test_samples(void **state) {
                              .picture = &im};
     if (!rundir_sample(&r, &s, &e)) fail_msg("%s", e.text);
   }
-  assert_true(rundir_sheet(&r, &e));
+  assert_true(rundir_sheet(&r, 7, &e));
+  assert_non_null(strstr(r.last_sheet, "samples/step-000007.png"));
   rundir_close(&r);
   image_release(&im);
   snprintf(path, sizeof path, "%s/samples/step-000007/1-1.png", f->run);
@@ -246,6 +376,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_layout),
       TEST(test_resume),
+      TEST(test_changed_files),
+      TEST(test_lock),
+      TEST(test_append),
+      TEST(test_requests),
       TEST(test_newest),
       TEST(test_unwritable),
       TEST(test_samples),

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fs.h"
 #include "sheet.h"
-#include "train/checkpoint.h"
 #include "ui/screens/compare.h"
 
 bool compare_checkpoint(const struct compare_column *c, char *buf, size_t n) {
@@ -71,7 +71,7 @@ static void delete_rejected(struct app *a, int how) {
   int n = 0;
   if (how != 0) return;
   while (rejected_at(a, 0, path, sizeof path)) {
-    remove_tree(path);
+    fs_remove_tree(path);
     if (is_directory(path)) break;
     run_view_update(&a->runs.view);
     n++;
