@@ -225,7 +225,7 @@ preload="env LD_PRELOAD=$fault FAULT_KIND=file FAULT_AT=1 FAULT_STAYS=1 FAULT_ER
 bad "a read-only run directory" 3 "the run directory cannot be made: " small.ini
 mkdir -p run
 preload="env LD_PRELOAD=$fault FAULT_KIND=file FAULT_AT=12 FAULT_STAYS=1 FAULT_ERRNO=28"
-bad "a full disk" 1 "No space left on device" small.ini
+bad "a full disk" 1 "No space left on device" small.ini --set engine.on_full=stop
 preload=
 "$program" --batch small.ini --run-dir lora --set train.target=to_q >/dev/null 2>&1
 refused "bad input: a LoRA for another architecture" 3 "made for another model" \

@@ -57,7 +57,7 @@ diff ../whole.hashes ../again.hashes >../difference
 check "the same files to the last bit" test $? -eq 0
 sed 's/^/# /' ../difference
 check "nothing temporary is left" test -z "$(left_over run)"
-check "the log has whole lines and is complete" sh -c '! grep -qvE "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} [a-z]+: " run/log.txt && tail -n 1 run/log.txt | grep -q "final model of step 6"'
+check "the log has whole lines and is complete" sh -c '! grep -qvE "^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} [a-z]+: " run/log.txt && tail -n 3 run/log.txt | grep -q "final model of step 6"'
 rm -rf run run.cache
 
 # SIGTERM while it waits in training; the state of the last save is what is gone on from

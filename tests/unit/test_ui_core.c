@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "assets/embedded.h"
 #include "formats/source.h"
 #include "live.h"
@@ -37,7 +38,7 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
   (void)state;
-  remove_tree(folder);
+  fs_remove_tree(folder);
   return 0;
 }
 
