@@ -14,10 +14,17 @@ static const char *errno_text(int number, char *buf, size_t n) {
 #endif
 }
 
+/* What files say goes into messages: it must not start a new line or command the terminal. */
+void err_make_printable(char *text) {
+  for (; *text != 0; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
+}
+
 __attribute__((format(printf, 3, 0))) static bool set(struct err *e, enum err_code code, const char *fmt, va_list args) {
   if (e == NULL || e->code != ERR_OK) return false;
   e->code = code;
   vsnprintf(e->text, sizeof e->text, fmt, args);
+  err_make_printable(e->text);
   return true;
 }
 

@@ -28,10 +28,13 @@ struct err {
   int number; /* errno of the call that failed, 0: none (fs_is_full tells a full disk by it) */
 };
 
-/* Sets *e (e may be NULL) and returns false, so that "return err_set(...)" ends a function. The first error stays: a later call is ignored. */
+/* Sets *e (e may be NULL) and returns false, so that "return err_set(...)" ends a function. The first error stays: a later call is ignored.
+   Control characters in the message become question marks. */
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Appends errno's text after the message and keeps its number. Whatever could not be done for want of memory (ENOMEM) has the code ERR_FIT. */
 bool err_set_errno(struct err *e, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Control characters of a text that is shown to question marks, in place. */
+void err_make_printable(char *text);
 /* Static text: the meaning of a code in ERR_TABLE. */
 const char *err_meaning(enum err_code code);
 

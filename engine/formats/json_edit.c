@@ -4,8 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As the reader does (cJSON): all control characters are space. */
+static bool is_space(char c) {
+  return c != 0 && (unsigned char)c <= ' ';
+}
+
 static const char *skip_space(const char *p) {
-  return p + strspn(p, " \t\r\n");
+  while (is_space(*p)) p++;
+  return p;
 }
 
 /* Past a string that starts at p. */
@@ -22,7 +28,7 @@ static const char *skip_value(const char *p) {
     if (*p == '{' || *p == '[') depth++;
     if (*p == '}' || *p == ']') depth--;
     p = *p == '"' ? skip_string(p) : p + 1;
-    if (!strchr(" \t\r\n", p[-1])) end = p;
+    if (!is_space(p[-1])) end = p;
   }
   return end;
 }

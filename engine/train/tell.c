@@ -14,6 +14,7 @@ void tell(const struct sink *s, enum log_level level, const char *fmt, ...) {
   va_start(a, fmt);
   vsnprintf(text, sizeof text, fmt, a);
   va_end(a);
+  err_make_printable(text);
   s->log(s->user, level, text);
 }
 
