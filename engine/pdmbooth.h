@@ -31,6 +31,7 @@ struct settings {
     const char *images;   /* directory, or "embedded:poodle" */
     const char *mask_dir; /* "": masks/ beside the photographs */
     const char *hold_out; /* file names left out of training, separated by commas */
+    bool auto_mask;       /* derive the masks that no file gives */
   } subject;
   struct { /* [prompts] {token} and {class} already replaced */
     const char *instance, *class_prompt, *negative;
@@ -154,9 +155,11 @@ struct run_plan;
 struct sink {
   void *user;
   void (*log)(void *user, enum log_level level, const char *text);
-  /* progress inside a stage: "class images", "pdm targets", "training", "samples", "saving"; done of total units */
+  /* progress inside a stage: "masks", "class images", "pdm targets", "training", "samples", "saving"; done of total units */
   void (*progress)(void *user, const char *stage, int64_t done, int64_t total);
   void (*metrics)(void *user, const struct metrics *m);
+  /* a mask of a photograph is there; share of the area, confidence 0..1 (1: it was given). overlay: file to look at */
+  void (*mask)(void *user, const char *photograph, const char *overlay, double share, double confidence);
   bool (*sample)(void *user, const struct sample_event *s, struct err *e); /* false stops the run with *e */
   bool (*samples)(void *user, int step, struct err *e); /* all pictures of a step have been given, some perhaps to an earlier process */
   void (*checkpoint)(void *user, int step, const char *path, bool final); /* it has been written */
@@ -182,11 +185,11 @@ struct run_result {
 
 /* --- the plan: what a run takes, from its own forward and backward code on a backend that only counts; no weights are read ----------- */
 
-enum { PLAN_STAGES = 8, PLAN_PLACES = 3 };
+enum { PLAN_STAGES = 9, PLAN_PLACES = 3 };
 
 struct plan_stage {
-  const char *name; /* "loading", "class images", "pdm targets", "encoding", "training", "samples", "probe", "saving" */
-  int64_t units;    /* class images, passes, photographs, steps, pictures, measurements, files written; 0: nothing is left to do */
+  const char *name; /* "loading", "masks", "class images", "pdm targets", "encoding", "training", "samples", "probe", "saving" */
+  int64_t units;    /* pictures looked at, class images, passes, photographs, steps, pictures, measurements, files written; 0: nothing is left to do */
   int64_t memory;   /* bytes of the process at the stage's peak */
   int64_t work;     /* of these, the region that its passes run in */
   int64_t disk;     /* bytes that it has on disk at most */
@@ -235,6 +238,10 @@ bool engine_message_valid(const struct engine_message *m);
 
 /* For the program's own files: waits as the engine does when writing path failed with *e for want of room. True: write it again. */
 bool engine_room_again(const struct settings *s, const struct sink *sink, const char *path, struct err *e);
+
+/* Only the masks of the photographs: derived ones, and those of files too, into out_dir with an overlay of each (train/automask.h). The training
+   settings that count are model, subject, class, resolution, precision and engine. */
+bool engine_masks(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, const char *out_dir, struct err *e);
 
 /* One call of `sample`. */
 struct sample_job {

@@ -9,6 +9,7 @@ const struct command_spec *const commands[] = {
     &control_command,
     &init_command,
     &sample_command,
+    &masks_command,
     &sheet_command,
     &report_command,
     &export_command,

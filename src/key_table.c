@@ -32,6 +32,8 @@ const struct key keys[] = {
    .help = "Directory of the photographs (PNG, JPEG, WebP), or embedded:poodle or embedded:mantel_clock."},
   {"subject", "mask_dir", NULL, KEY_PATH, BOTH(""), AT(subject.mask_dir),
    .help = "Directory of the subject masks, named as the photographs; masks/ beside the photographs when not given."},
+  {"subject", "auto_mask", NULL, KEY_BOOL, BOTH("true"), AT(subject.auto_mask),
+   .help = "Derive the masks that no file gives from the photographs and the model; a mask of one photograph carries over to the others."},
   {"subject", "hold_out", NULL, KEY_STRING, BOTH(""), AT(subject.hold_out),
    .help = "File names of photographs left out of training, separated by commas; the probe loss is measured on them."},
 
@@ -121,7 +123,7 @@ const struct key keys[] = {
   {"losses", "mask_pdm", NULL, KEY_BOOL, BOTH("true"), AT(losses.mask_pdm),
    .help = "Restrict the PDM loss to the subject's mask."},
   {"losses", "mask_prior", NULL, KEY_BOOL, BOTH("false"), AT(losses.mask_prior),
-   .help = "Restrict the prior loss to masks of the class images; refused until those can be derived."},
+   .help = "Restrict the prior loss to the thing on the class images; their masks are derived."},
   {"losses", "prior_weight", "prior_loss_weight", KEY_FLOAT, BOTH("1"), 0, 1e6, AT(losses.prior_weight),
    .help = "Weight of the prior loss."},
   {"losses", "pdm_weight", "pdm_loss_weight", KEY_FLOAT, BOTH("0.1"), 0, 1e6, AT(losses.pdm_weight),

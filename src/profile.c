@@ -224,10 +224,6 @@ static bool check_losses(const struct load *l, struct err *e) {
     return err_set(e, ERR_USAGE, "%s: [losses] instance, prior and pdm are all off; at least one must be true",
                    where_of(l, "losses", "instance"));
   }
-  if (s->losses.mask_prior) {
-    return err_set(e, ERR_USAGE, "%s: [losses] mask_prior needs masks of the class images, which cannot be derived yet; it must be false",
-                   where_of(l, "losses", "mask_prior"));
-  }
   return true;
 }
 

@@ -22,6 +22,7 @@ enum rng_stream {
   RNG_OFFSET,      /* offset noise */
   RNG_SHUFFLE_PRIOR,
   RNG_PROBE, /* fixed (timestep, noise) pairs of the probe loss */
+  RNG_GAZE,  /* noise of what masks are derived from; step = timestep, index = number of the noise */
 };
 
 struct rng_counter {

@@ -1,5 +1,6 @@
 /* Multi-head attention with its four projections: diffusers' models/attention_processor.py AttnProcessor, transformers' CLIPAttention. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "nets/transformer.h"
 
@@ -27,6 +28,37 @@ struct tensor attention_mix(struct ctx *c, struct attention *a, struct attention
   t->lse = ctx_new_3d(c, DT_F32, t->q.dim[0], a->heads, t->q.dim[1]);
   if (!c->failed) c->b->op->attention(c->b, &t->o, &t->lse, &t->q, &t->k, &t->v, &s);
   return linear_forward(c, &a->out, &t->o);
+}
+
+/* v' [n, tk, channels]: 1 at the keys looked at, 0 elsewhere. */
+static struct tensor indicator(struct ctx *c, const struct tensor *v, int first, int count) {
+  struct tensor y = ctx_like(c, v);
+  if (c->failed) return y;
+  struct tensor rows = tensor_2d(y.data, y.type, v->dim[0] * v->dim[1], v->dim[2]);
+  c->b->op->fill(c->b, &y, 0);
+  for (int64_t i = 0; i < v->dim[0]; i++) {
+    struct tensor keys = tensor_slice(rows, i * v->dim[1] + first, count);
+    c->b->op->fill(c->b, &keys, 1);
+  }
+  return y;
+}
+
+void attention_share(struct ctx *c, const struct attention *a, const struct attention_tape *t, int first, int count, float *out) {
+  struct attention_shape s = shape_of(a, false);
+  struct tensor v = indicator(c, &t->v, first, count), o = ctx_like(c, &t->q);
+  int64_t rows = tensor_rows(&t->q), channels = tensor_last(&t->q), d = channels / a->heads;
+  float *all = calloc((size_t)(rows * channels), sizeof *all);
+  if (!all && !c->failed) c->failed = !err_set(c->err, ERR_FIT, "out of memory for the attention to a word");
+  if (!c->failed) c->b->op->attention(c->b, &o, NULL, &t->q, &t->k, &v, &s);
+  if (!c->failed) ctx_download(c, all, &o);
+  for (int64_t i = 0; !c->failed && i < rows; i++) {
+    double sum = 0;
+    for (int h = 0; h < a->heads; h++) sum += all[i * channels + h * d];
+    out[i] = (float)(sum / a->heads);
+  }
+  free(all);
+  ctx_free(c, &o);
+  ctx_free(c, &v);
 }
 
 struct grads {

@@ -1,6 +1,7 @@
 #include "nets/transformer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *block_leaf(char out[32], int i) {
   snprintf(out, 32, "transformer_blocks.%d", i);
@@ -141,13 +142,25 @@ static bool attend(struct ctx *c, struct attention *a, struct norm *n, const str
   return true;
 }
 
+/* Shows the cross-attention of a block to whoever watches it. */
+static void show_share(struct ctx *c, const struct attention *a, const struct attention_tape *t, const struct q_tap *tap) {
+  int64_t n = t->q.dim[0], positions = t->q.dim[1];
+  float *share = c->failed ? NULL : calloc((size_t)(n * positions), sizeof *share);
+  if (!share && !c->failed) c->failed = !err_set(c->err, ERR_FIT, "out of memory for the attention to a word");
+  if (!c->failed) attention_share(c, a, t, tap->watch_first, tap->watched, share);
+  if (!c->failed && t->q.data) tap->watch(tap->watch_user, share, n, positions);
+  free(share);
+}
+
+/* tap: of this block's self-attention; watch: of its cross-attention. Either may be NULL. */
 static struct tensor block_forward(struct ctx *c, struct block *b, const struct tensor *x, const struct tensor *text, struct q_tap *tap,
-                                   struct block_tape *tape) {
+                                   const struct q_tap *watch, struct block_tape *tape) {
   struct block_tape t = {0};
   struct tensor y = {0};
   if (!attend(c, &b->self, &b->norm1, x, NULL, tap, &t.stats1, &t.self, &t.x1)) goto done;
   if (!tape) attention_tape_drop(c, &t.self);
   attend(c, &b->cross, &b->norm2, &t.x1, text, NULL, &t.stats2, &t.cross, &t.x2);
+  if (watch) show_share(c, &b->cross, &t.cross, watch);
   if (!tape) {
     attention_tape_drop(c, &t.cross);
     ctx_free(c, &t.x1);
@@ -190,7 +203,7 @@ struct tensor transformer_forward(struct ctx *c, struct transformer *t, const st
   struct tensor h = project_in(c, t, x, &own.stats), y = {0};
   for (int i = 0; i < t->blocks && !c->failed; i++) {
     struct q_tap *here = tap && tap->block == i ? tap : NULL;
-    struct tensor next = block_forward(c, &t->block[i], &h, text, here, tape ? &own.block[i] : NULL);
+    struct tensor next = block_forward(c, &t->block[i], &h, text, here, tap && tap->watched ? tap : NULL, tape ? &own.block[i] : NULL);
     if (tape)
       own.h[i] = h;
     else

@@ -47,6 +47,11 @@ struct q_tap {
   struct tensor q; /* out, a copy from the pool */
   struct tensor dq;
   bool stop; /* forward ends when q is known */
+  /* Forward only. What the cross-attention of every block gives to tokens [watch_first, watch_first + watched) of the text: watch gets the
+     sum of their probabilities, averaged over the heads, as host [n, h w]; watched 0: nothing is looked at. */
+  int watch_first, watched;
+  void (*watch)(void *user, const float *share, int64_t n, int64_t positions);
+  void *watch_user;
 };
 
 struct transformer_spec {
@@ -72,6 +77,9 @@ bool attention_init(struct attention *a, struct param_set *s, const char *const 
 void attention_qkv(struct ctx *c, struct attention *a, const struct tensor *x, const struct tensor *context, struct attention_tape *t);
 /* o (in the tape) and the projected result. */
 struct tensor attention_mix(struct ctx *c, struct attention *a, struct attention_tape *t, bool causal);
+/* Share of the attention that each query pays to keys [first, first + count): the sum of their probabilities, averaged over the heads, out
+   host [n, tq]. t: after attention_qkv. Written as attention to values that are 1 at these keys and 0 elsewhere. */
+void attention_share(struct ctx *c, const struct attention *a, const struct attention_tape *t, int first, int count, float *out);
 /* dx fresh; dcontext: cross-attention's, F32, added to, NULL: not wanted. dq_extra: NULL or added to dq. Gives the tape back. */
 struct tensor attention_backward(struct ctx *c, struct attention *a, struct attention_tape *t, const struct tensor *x,
                                  const struct tensor *context, const struct tensor *dy, const struct tensor *dq_extra,

@@ -365,10 +365,41 @@ struct pass {
   int skips;
 };
 
+static bool taps_q(const struct unet_tap *tap, int i) {
+  return tap && tap->handle >= 0 && tap->handle / TRANSFORMER_MAX_BLOCKS == i;
+}
+
 /* tap handed down to the transformer unit i, or NULL. */
 static struct q_tap *tap_at(const struct unet_tap *tap, int i, struct q_tap *out) {
-  if (!tap || tap->handle < 0 || tap->handle / TRANSFORMER_MAX_BLOCKS != i) return NULL;
+  if (!taps_q(tap, i)) return NULL;
   *out = (struct q_tap){.block = tap->handle % TRANSFORMER_MAX_BLOCKS, .dq = tap->dq, .stop = tap->stop};
+  return out;
+}
+
+/* Where the watched attention is: what unet_watch wants to know beside its values. */
+struct watch_place {
+  const struct unet_watch *watch;
+  const struct unit *unit;
+  const struct tensor *x;
+};
+
+static void watch_seen(void *user, const float *share, int64_t n, int64_t positions) {
+  const struct watch_place *p = user;
+  (void)positions;
+  p->watch->seen(p->watch->user, strncmp(p->unit->path, "up_", 3) == 0, p->unit->level, (int)p->x->dim[1], (int)p->x->dim[2], n, share);
+}
+
+/* The same for forward, where the cross-attentions may be watched too. place lives as long as *out. */
+static struct q_tap *forward_tap_at(const struct pass *p, int i, const struct tensor *x, struct watch_place *place, struct q_tap *out) {
+  struct q_tap *tap = tap_at(p->tap, i, out);
+  const struct unet_watch *watch = p->tap ? p->tap->watch : NULL;
+  if (!watch || p->u->unit[i].kind != UNIT_TRANSFORMER) return tap;
+  if (!tap) *out = (struct q_tap){.block = -1};
+  *place = (struct watch_place){watch, p->u->unit + i, x};
+  out->watch_first = watch->first;
+  out->watched = watch->count;
+  out->watch = watch_seen;
+  out->watch_user = place;
   return out;
 }
 
@@ -438,8 +469,10 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
   for (int i = 0; i < u->units && !c->failed; i++) {
     struct unit *n = &u->unit[i];
     struct unit_tape *t = &p->tape->unit[i];
-    struct q_tap tap, *here = tap_at(p->tap, i, &tap);
+    struct watch_place place;
+    struct q_tap tap;
     if (n->pop) x = join(c, p, &x, t);
+    struct q_tap *here = forward_tap_at(p, i, &x, &place, &tap);
     t->in_h = x.dim[1];
     t->in_w = x.dim[2];
     t->kept = p->keep && keeps_inside(&p->tape->o, n);
@@ -447,7 +480,7 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
     double flops = c->b->flops;
     struct tensor y = unit_forward(c, p, i, &x, here, t->kept ? t : NULL);
     if (t->kept) note_inside(c, n, before, flops, &y);
-    if (here) p->tap->q = here->q;
+    if (taps_q(p->tap, i)) p->tap->q = here->q;
     if (p->keep)
       t->x = x;
     else if (!x_is_skip || n->pop)

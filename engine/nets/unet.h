@@ -46,11 +46,21 @@ int64_t unet_pdm_channels(const struct unet *u, int handle);
 /* Tokens of that layer for a latent of h x w; and its grid. */
 void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int *gw);
 
+/* The attention that every place of the picture pays to some tokens of the text: all cross-attentions of a forward pass, one after the other. */
+struct unet_watch {
+  int first, count; /* tokens of the text */
+  void *user;
+  /* share: host [n, h w], the sum over the tokens of the probabilities, averaged over the heads; level: halvings of the latent, h x w its
+     grid there; up: of the decoder. Not called in a planning run. */
+  void (*seen)(void *user, bool up, int level, int h, int w, int64_t n, const float *share);
+};
+
 struct unet_tap {
   int handle;       /* from unet_pdm_layer; -1: none */
   struct tensor q;  /* out: [n, tokens, channels], activations' type, Q incl. adapters; from the pool, the caller gives it back */
   struct tensor dq; /* in, for unet_backward: gradient added to dQ, same shape; empty: none */
   bool stop;        /* forward only: return as soon as q is known (the result of unet_forward is then empty) */
+  const struct unet_watch *watch; /* NULL: none */
 };
 
 /* --- Passes ---------------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/mask.h"
+
 static bool tokens(const struct batch *b, const char *prompt, int32_t *ids, struct err *e) {
   return tokenizer_prompt(b->m->tokenizer, prompt, ids, 77, NULL) >= 0 || err_set(e, ERR_FIT, "out of memory while reading a prompt");
 }
@@ -85,6 +87,15 @@ static bool center_latents(struct batch *b, struct ctx *c, struct slot_data *d, 
   return sample_latents(b, c, d, moments, posterior);
 }
 
+static bool image_fit(struct image *im, int w, int h, enum image_filter f, struct err *e) {
+  struct image out = {0};
+  if (im->w == w && im->h == h) return true;
+  if (!image_resize(im, w, h, f, &out, e)) return false;
+  image_release(im);
+  *im = out;
+  return true;
+}
+
 struct crop {
   int step, micro, example;
 };
@@ -114,9 +125,29 @@ static bool fill_instance(struct batch *b, struct ctx *c, const struct crop *k, 
          sample_latents(b, c, d, b->moments, x->posterior + SLOT_INSTANCE);
 }
 
+/* Mask of the centre crop of a class picture on the latent's grid. */
+static bool class_mask(struct batch *b, int picture, float *out, struct err *e) {
+  struct image mask = {0};
+  int w, h, selected = -1;
+  if (!b->classes->mask(b->classes->user, picture, &mask, e)) return false;
+  cover_size(mask.w, mask.h, b->d->width, b->d->height, &w, &h);
+  bool ok = image_fit(&mask, w, h, FILTER_BICUBIC, e);
+  if (ok) {
+    mask_binarise(&mask);
+    selected = mask_to_grid(&mask, center_offset(w, b->d->width), center_offset(h, b->d->height), b->d->width, b->d->height, false,
+                            b->size.w, b->size.h, out);
+  }
+  image_release(&mask);
+  return ok && (selected >= 0 || err_set(e, ERR_FAILED, "out of memory for the mask of a class image"));
+}
+
 /* A class picture, centre-cropped where it is larger. */
 static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example *x, int i) {
   struct slot_data *d = b->data + i;
+  if (b->want.mask_prior && b->classes->mask) {
+    if (!class_mask(b, x->class_image, d->mask, c->err)) return false;
+    b->slot[i].mask = d->mask;
+  }
   if (b->classes->latents) {
     d->from_pixels = false;
     return b->classes->latents(b->classes->user, x->class_image, d->latents, c->err);
@@ -125,12 +156,7 @@ static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example
   int w, h;
   bool ok = b->classes->picture(b->classes->user, x->class_image, &im, c->err);
   if (ok) cover_size(im.w, im.h, b->d->width, b->d->height, &w, &h);
-  if (ok && (w != im.w || h != im.h)) {
-    struct image small = {0};
-    ok = image_resize(&im, w, h, FILTER_BILINEAR, &small, c->err);
-    image_release(&im);
-    im = small;
-  }
+  ok = ok && image_fit(&im, w, h, FILTER_BILINEAR, c->err);
   if (ok)
     crop_pixels(&im, center_offset(im.w, b->d->width), center_offset(im.h, b->d->height), b->d->width, b->d->height, false, d->pixels);
   image_release(&im);

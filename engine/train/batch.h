@@ -15,10 +15,12 @@ struct class_pictures {
   /* The i-th as pixels; or, where latents are kept (latents not NULL), those, scaled: out [h, w, c]. */
   bool (*picture)(void *user, int i, struct image *out, struct err *e);
   bool (*latents)(void *user, int i, float *out, struct err *e);
+  /* Its mask, 0 and 255, of its own aspect. NULL: there are none. */
+  bool (*mask)(void *user, int i, struct image *out, struct err *e);
 };
 
 struct batch_want {
-  bool instance, prior, pdm, mask_dm;
+  bool instance, prior, pdm, mask_dm, mask_prior;
   bool center_crop;
   double noise_offset;
   const char *instance_prompt, *class_prompt;

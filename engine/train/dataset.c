@@ -111,8 +111,24 @@ struct reading {
   const char *mask_prefix; /* inside masks: "masks/" or "" */
 };
 
-/* Whether a photograph's mask is read: one that is held out may have none. */
+/* Whether a photograph's mask is read: one that is held out may have none, and so may any where masks can be derived. */
 enum mask_want { MASK_NONE, MASK_IF_THERE, MASK_NEEDED };
+
+double mask_area(const struct image *mask) {
+  int64_t in = 0, n = (int64_t)mask->w * mask->h;
+  if (!mask->px) return 1;
+  for (int64_t i = 0; i < n; i++) in += mask->px[i] > 0;
+  return (double)in / (double)n;
+}
+
+bool photograph_take_mask(struct photograph *p, struct image *mask, const char *name, struct err *e) {
+  image_release(&p->mask);
+  p->mask = *mask;
+  *mask = (struct image){0};
+  if (!resize_to(&p->mask, p->rgb.w, p->rgb.h, FILTER_BICUBIC, name, e)) return false;
+  mask_binarise(&p->mask);
+  return true;
+}
 
 static bool read_mask(const struct reading *r, struct photograph *p, int w, int h, enum mask_want want, struct err *e) {
   char relative[600], path[4600];
@@ -121,7 +137,10 @@ static bool read_mask(const struct reading *r, struct photograph *p, int w, int 
   source_name(&r->masks, relative, path, sizeof path);
   if (!found && want == MASK_IF_THERE) return true;
   if (!found)
-    return err_set(e, ERR_INPUT, "%s: the mask of photograph %s is missing; give one, or switch mask_dm and mask_pdm off", path, p->name);
+    return err_set(
+        e, ERR_INPUT,
+        "%s: the mask of photograph %s is missing; give one, switch auto_mask on to have it derived, or mask_dm and mask_pdm off", path,
+        p->name);
   if (!source_open(&r->masks, relative, &b, e)) return false;
   bool ok = image_decode_mask(&b, path, &p->mask, e);
   blob_close(&b);
@@ -129,9 +148,14 @@ static bool read_mask(const struct reading *r, struct photograph *p, int w, int 
   if (!same_aspect(w, h, p->mask.w, p->mask.h))
     return err_set(e, ERR_INPUT, "%s: a mask of %dx%d has another aspect than its photograph %s of %dx%d", path, p->mask.w, p->mask.h,
                    p->name, w, h);
-  if (!resize_to(&p->mask, p->rgb.w, p->rgb.h, FILTER_BICUBIC, path, e)) return false;
-  mask_binarise(&p->mask);
-  return true;
+  struct image mask = p->mask;
+  p->mask = (struct image){0};
+  if (mask_area(&mask) == 0) {
+    image_release(&mask);
+    return err_set(e, ERR_INPUT, "%s: the mask is all black: paint the subject white, or remove the file", path);
+  }
+  p->mask_given = true;
+  return photograph_take_mask(p, &mask, path, e);
 }
 
 static void hash_center(const struct dataset *d, struct photograph *p) {
@@ -151,16 +175,31 @@ static int least_side(const struct dataset *d) {
   return d->height < least ? d->height : least;
 }
 
-static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, enum mask_want mask, struct err *e) {
+/* hash: NULL, or receives that of the file. */
+static bool decode_photograph(const struct source *s, const char *name, struct image *out, char *hash, struct err *e) {
   char path[4600];
   struct blob b;
+  source_name(s, name, path, sizeof path);
+  if (!source_open(s, name, &b, e)) return false;
+  bool ok = image_decode(&b, path, out, e);
+  if (hash) sha256_hex(b.data, b.size, hash);
+  blob_close(&b);
+  return ok;
+}
+
+bool photograph_original(const struct embedded_file *embedded, const struct dataset_want *w, const struct photograph *p, struct image *out,
+                         char hash[65], struct err *e) {
+  struct source s;
+  open_source(&s, embedded, w->images);
+  return decode_photograph(&s, p->name, out, hash, e);
+}
+
+static bool read_photograph(const struct reading *r, struct dataset *d, struct photograph *p, enum mask_want mask, struct err *e) {
+  char path[4600];
   int w, h;
   source_name(&r->photographs, p->name, path, sizeof path);
-  if (!source_open(&r->photographs, p->name, &b, e)) return false;
-  bool ok = image_decode(&b, path, &p->rgb, e);
-  blob_close(&b);
-  if (!ok) return false;
-  int was_w = p->rgb.w, was_h = p->rgb.h, least = least_side(d);
+  if (!decode_photograph(&r->photographs, p->name, &p->rgb, NULL, e)) return false;
+  int was_w = p->own_w = p->rgb.w, was_h = p->own_h = p->rgb.h, least = least_side(d);
   if (was_w < least || was_h < least)
     return err_set(e, ERR_INPUT, "%s: a picture of %dx%d shows no subject; photographs need at least %d pixels on each side", path, was_w,
                    was_h, least);
@@ -227,7 +266,11 @@ bool dataset_open(struct dataset *d, const struct embedded_file *embedded, const
   if (!list_photographs(&r, d, e)) return false;
   bool ok = check_held_out(d, w, e);
   for (int i = 0; ok && i < d->photographs + d->held_out; i++)
-    ok = read_photograph(&r, d, d->photograph + i, !w->masks ? MASK_NONE : i < d->photographs ? MASK_NEEDED : MASK_IF_THERE, e);
+    ok = read_photograph(&r, d, d->photograph + i,
+                         !w->masks                          ? MASK_NONE
+                         : i < d->photographs && !w->derive ? MASK_NEEDED
+                                                            : MASK_IF_THERE,
+                         e);
   if (!ok) dataset_close(d);
   return ok;
 }

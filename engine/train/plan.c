@@ -7,8 +7,8 @@
 #include "base/thread.h"
 #include "train/plan.h"
 
-static const char *const stage_names[PLAN_STAGES] = {"loading",  "class images", "pdm targets", "encoding",
-                                                     "training", "samples",      "probe",       "saving"};
+static const char *const stage_names[PLAN_STAGES] = {"loading",  "masks",   "class images", "pdm targets", "encoding",
+                                                     "training", "samples", "probe",        "saving"};
 
 struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e) {
   return draw_pairs(&t->draw, t->s->train.steps, n, e);
@@ -47,6 +47,13 @@ static bool find_pdm_work(struct trainer *t, struct err *e) {
   return ok;
 }
 
+static bool find_mask_work(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  int classes = s->losses.prior && s->losses.mask_prior ? prior_masks_missing(t->m, t->act, s, e) : 0;
+  t->todo.masks = classes + (t->want.masks && t->want.derive ? automask_gazes(&t->data) : 0);
+  return classes >= 0;
+}
+
 /* Samples are made at every multiple of `every` and at the end, each once. */
 static int rounds_left(const struct trainer *t) {
   int every = t->s->samples.every, n = 0, from = t->state.sampled + 1, last = t->s->train.steps;
@@ -62,6 +69,7 @@ static void set_units(struct trainer *t) {
   int every = s->checkpoints.every, saves = every > 0 ? (s->train.steps - 1) / every - t->state.step / every : 0;
   int final = s->train.mode == MODE_LORA || s->checkpoints.save_weights;
   const int64_t units[PLAN_STAGES] = {[STAGE_LOADING] = 1,
+                                      [STAGE_MASKS] = d->masks,
                                       [STAGE_CLASSES] = d->classes,
                                       [STAGE_PDM] = d->pdm.pictures + d->pdm.passes,
                                       [STAGE_ENCODING] = t->data.photographs + t->data.held_out,
@@ -80,6 +88,7 @@ bool plan_todo(struct trainer *t, struct err *e) {
   t->todo = (struct plan_todo){.steps = s->train.steps > t->state.step ? s->train.steps - t->state.step : 0};
   t->todo.rounds = rounds_left(t);
   if (s->losses.prior) t->todo.classes = prior_missing(t->m, t->act, s, e);
+  if (!find_mask_work(t, e)) return false;
   if (t->todo.classes < 0 || (s->losses.pdm && !find_pdm_work(t, e))) return false;
   set_units(t);
   return true;

@@ -4,11 +4,22 @@
 
 #include "train/trainer.h"
 
-enum plan_stage_index { STAGE_LOADING, STAGE_CLASSES, STAGE_PDM, STAGE_ENCODING, STAGE_TRAINING, STAGE_SAMPLES, STAGE_PROBE, STAGE_SAVING };
+enum plan_stage_index {
+  STAGE_LOADING,
+  STAGE_MASKS,
+  STAGE_CLASSES,
+  STAGE_PDM,
+  STAGE_ENCODING,
+  STAGE_TRAINING,
+  STAGE_SAMPLES,
+  STAGE_PROBE,
+  STAGE_SAVING
+};
 
 /* --- plan_pass.c: one pass, or one batch of pictures from noise to pixels ---------------------------------------------------------------- */
 
 enum pass_kind {
+  PASS_MASKS,     /* all that masks ask the model about photograph n; n -1: about a class image */
   PASS_CLASSES,   /* n class images at once, all sampling steps */
   PASS_INVERSION, /* n photographs, two levels */
   PASS_ROWS,      /* PDM targets, as many as are made at once */

@@ -98,9 +98,26 @@ static void set_pass_stage(struct trainer *t, int i, struct pass_need *region, c
   set_stage(t, i, region, buffers, training);
 }
 
+/* Of the photographs without a mask, and of a class image. */
+static bool largest_gaze(struct trainer *t, struct pass_need *out, struct err *e) {
+  if (!plan_pass(t, PASS_MASKS, -1, 0, out, e)) return false;
+  for (int i = 0; t->want.masks && t->want.derive && i < t->data.photographs + t->data.held_out; i++) {
+    struct pass_need n;
+    if (!plan_pass(t, PASS_MASKS, i, 0, &n, e)) return false;
+    if (n.work > out->work) *out = n;
+  }
+  return true;
+}
+
 static bool stages_before(struct trainer *t, int evaluations, struct err *e) {
   const struct settings *s = t->s;
   struct pass_need region = {0}, n;
+  if (t->todo.masks > 0) {
+    int64_t buffers = t->want.masks && t->want.derive ? automask_buffers(&t->data) : 0,
+            class_image = segment_buffers(s->train.width, s->train.height) + 2 * pixels(t);
+    if (!largest_gaze(t, &n, e)) return false;
+    set_pass_stage(t, STAGE_MASKS, &region, &n, buffers > class_image ? buffers : class_image, false);
+  }
   if (t->todo.classes > 0) {
     if (!plan_pass(t, PASS_CLASSES, s->prior.batch, evaluations, &n, e)) return false;
     set_pass_stage(t, STAGE_CLASSES, &region, &n, picture_buffers(t, s->prior.batch), false);

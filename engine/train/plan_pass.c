@@ -80,7 +80,8 @@ static bool fill_micro(const struct trainer *t, struct micro *m, struct err *e) 
   static const float mask = 1; /* only its presence counts */
   const struct settings *s = t->s;
   const bool on[SLOT_KINDS] = {[SLOT_INSTANCE] = s->losses.instance, [SLOT_PRIOR] = s->losses.prior, [SLOT_PDM] = s->losses.pdm};
-  const bool masked[SLOT_KINDS] = {[SLOT_INSTANCE] = s->losses.mask_dm, [SLOT_PDM] = s->losses.mask_pdm};
+  const bool masked[SLOT_KINDS] = {
+      [SLOT_INSTANCE] = s->losses.mask_dm, [SLOT_PRIOR] = s->losses.mask_prior, [SLOT_PDM] = s->losses.mask_pdm};
   if (tokenizer_prompt(t->m->tokenizer, s->prompts.instance, m->instance, 77, NULL) < 0 ||
       tokenizer_prompt(t->m->tokenizer, s->prompts.class_prompt, m->class_ids, 77, NULL) < 0)
     return err_set(e, ERR_FIT, "out of memory while reading a prompt");
@@ -121,9 +122,17 @@ static bool micro_pass(struct ctx *c, const struct job *k) {
 
 /* --- one of them ---------------------------------------------------------------------------------------------------------------------- */
 
+static bool masks(struct ctx *c, const struct job *k) {
+  struct gaze_job gaze = trainer_gaze(k->t);
+  const struct photograph *p = k->n >= 0 ? k->t->data.photograph + k->n : NULL;
+  return gaze_count(c, &gaze, p ? p->rgb.w : k->t->s->train.width, p ? p->rgb.h : k->t->s->train.height);
+}
+
 static bool run(struct ctx *c, const struct job *k) {
   struct pdm_job pdm = plan_pdm_job(k->t, NULL, 0);
   switch (k->kind) {
+    case PASS_MASKS:
+      return masks(c, k);
     case PASS_CLASSES:
       return classes(c, k);
     case PASS_INVERSION:

@@ -11,6 +11,7 @@
 
 static const double disk_rate = 400e6;      /* bytes a second, written and synced */
 static const double read_rate = 1.5e9;      /* weights, from a warm cache and converted */
+static const double mask_seconds = 0.35;    /* of one thread, for the outline of a mask: the size is always the same */
 static const double png_rate = 15e6;        /* bytes of pixels a second: encoded and written */
 static const double share = 0.7;            /* of the product's rate that whole passes reach, about */
 static const double most = 20, least = 0.5; /* seconds for measuring */
@@ -35,7 +36,7 @@ struct clock {
 
 /* --- passes ------------------------------------------------------------------------------------------------------------------------------- */
 
-enum { PASSES = 8 };
+enum { PASSES = 9 };
 
 struct pass_time {
   enum pass_kind kind;
@@ -74,6 +75,7 @@ static int list_passes(const struct trainer *t, struct pass_time p[PASSES]) {
   double micro = (double)d->steps * s->train.accumulation;
   int kinds = s->losses.instance + s->losses.prior + s->losses.pdm, slots = kinds * s->train.batch, n = 0;
   if (slots > PROBE_PAIRS) slots = PROBE_PAIRS;
+  if (d->masks > 0) p[n++] = (struct pass_time){.kind = PASS_MASKS, .n = -1, .times = d->masks, .stage = STAGE_MASKS};
   if (d->classes > 0)
     p[n++] =
         (struct pass_time){.kind = PASS_CLASSES, .n = s->prior.batch, .times = (double)d->classes / s->prior.batch, .stage = STAGE_CLASSES};
@@ -218,6 +220,7 @@ static void set_seconds(struct trainer *t, const struct clock *c, const struct p
     for (int k = 0; k < p[i].profile.n; k++) t->plan.flops += p[i].times * p[i].profile.line[k].calls * p[i].profile.line[k].flops;
   }
   s[STAGE_LOADING].seconds = (double)t->plan.weights / read_rate;
+  s[STAGE_MASKS].seconds += t->todo.masks * mask_seconds;
   s[STAGE_CLASSES].seconds += t->todo.classes * pixels / png_rate;
   s[STAGE_PDM].seconds += (double)s[STAGE_PDM].disk / disk_rate;
   s[STAGE_TRAINING].seconds += t->todo.steps * (o->train.accumulation * encodes_a_micro(t) * encode + optimizer_seconds(t, &c->r));

@@ -375,8 +375,10 @@ void prior_delete(struct prior *p) {
   for (int i = 0; i < p->n; i++) {
     free(p->path[i]);
     free(p->latents[i]);
+    if (p->mask != NULL) free(p->mask[i]);
   }
   free(p->latents);
+  free(p->mask);
   free(p->path);
   free(p);
 }

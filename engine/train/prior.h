@@ -9,11 +9,13 @@
 #include "nets/model.h"
 #include "pdmbooth.h"
 #include "train/batch.h"
+#include "train/gaze.h"
 
 struct prior {
   int n;          /* settings.prior.images */
   char **path;    /* [n] pictures, by name */
   char **latents; /* [n] files of kept latents that fit the model and size; NULL: none */
+  char **mask;    /* [n] files of masks; NULL, or entries NULL: none */
   struct latent_size size;
   char dir[3072];
 };
@@ -29,5 +31,10 @@ bool prior_dir(const struct model *m, enum dtype act, const struct settings *s, 
 int prior_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e);
 /* The callbacks of batch.h; latents only where every picture has them, and wanted. p must outlive out. */
 void prior_pictures(struct prior *p, bool latents, struct class_pictures *out);
+/* Masks of all the pictures: masks/NAME.png in the directory where the user put one there, else derived, each picture alone, and kept in
+   .masks/; sets out->mask. before: units of progress that are done. Weights as they are: before training. Where nothing is found the whole picture counts. */
+bool prior_masks(struct prior *p, const struct gaze_job *j, struct class_pictures *out, int64_t before, struct err *e);
+/* How many masks would be derived; -1 and *e: the directory cannot be used. */
+int prior_masks_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e);
 
 #endif

@@ -30,7 +30,7 @@ static struct lora_spec lora_of(const struct settings *s, bool text) {
   return l;
 }
 
-static void model_source(const struct settings *s, const struct embedded_file *embedded, struct source *out) {
+void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out) {
   if (embedded && strcmp(s->model.path, "embedded") == 0)
     source_embedded(out, embedded, "tiny-sd");
   else
@@ -50,7 +50,7 @@ bool trainer_open_model(struct trainer *t, struct err *e) {
                          .config = s->model.config,
                          .start_from = s->train.start_from,
                          .embedded = t->embedded};
-  model_source(s, t->embedded, &source);
+  trainer_source(s, t->embedded, &source);
   t->m = model_open_headers(t->count, &source, &w, e);
   if (!t->m) return false;
   tell_lines(t->sink, LOG_INFO, model_notes(t->m));
@@ -64,20 +64,23 @@ bool trainer_open_model(struct trainer *t, struct err *e) {
   return true;
 }
 
-static bool check_sizes(const struct trainer *t, struct err *e) {
+bool trainer_resolution(const struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   int f = vae_factor(t->m->vae);
-  if (s->train.width < f || s->train.height < f || s->train.width % f || s->train.height % f)
-    return err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width,
-                   s->train.height, f);
+  return (s->train.width >= f && s->train.height >= f && s->train.width % f == 0 && s->train.height % f == 0) ||
+         err_set(e, ERR_USAGE, "resolution %dx%d: width and height must be multiples of %d for this model", s->train.width, s->train.height,
+                 f);
+}
+
+static bool check_sizes(const struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  if (!trainer_resolution(t, e)) return false;
   if (s->losses.pdm && s->losses.pdm_steps > t->m->schedule.steps - 1)
     return err_set(e, ERR_USAGE, "pdm_steps %d: this model has %d levels to invert", s->losses.pdm_steps, t->m->schedule.steps - 1);
   if (s->train.mode != MODE_LORA && s->train.start_from && s->train.start_from[0])
     return err_set(e, ERR_USAGE, "start_from is for mode lora: put %s into the base model first (export --merge)", s->train.start_from);
   if (!s->losses.instance && !s->losses.prior && !s->losses.pdm)
     return err_set(e, ERR_USAGE, "no loss is on: switch on instance, prior or pdm in [losses]");
-  if (s->losses.mask_prior)
-    return err_set(e, ERR_USAGE, "mask_prior needs masks of the class images, which cannot be made yet: switch it off");
   return true;
 }
 
@@ -91,14 +94,15 @@ static void warn_of_cut_prompts(const struct trainer *t) {
 static bool open_data(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
   bool masks = (s->losses.instance && s->losses.mask_dm) || (s->losses.pdm && s->losses.mask_pdm);
-  struct dataset_want w = {.images = s->subject.images,
-                           .mask_dir = s->subject.mask_dir,
-                           .hold_out = s->subject.hold_out,
-                           .masks = masks,
-                           .width = s->train.width,
-                           .height = s->train.height,
-                           .margin = s->train.crop_margin};
-  if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &w, e)) return false;
+  t->want = (struct dataset_want){.images = s->subject.images,
+                                  .mask_dir = s->subject.mask_dir,
+                                  .hold_out = s->subject.hold_out,
+                                  .masks = masks,
+                                  .derive = s->subject.auto_mask,
+                                  .width = s->train.width,
+                                  .height = s->train.height,
+                                  .margin = s->train.crop_margin};
+  if (!check_sizes(t, e) || !dataset_open(&t->data, t->embedded, &t->want, e)) return false;
   if (s->checkpoints.keep_best > 0 && t->data.held_out == 0)
     return err_set(e, ERR_USAGE,
                    "keep_best goes by the probe loss, which needs a photograph that is left out: name one as hold_out in [subject]");
@@ -155,11 +159,12 @@ static bool identity(const struct trainer *t, char out[65], struct err *e) {
                            s->train.beta2,   s->train.epsilon,      s->train.weight_decay, s->train.max_grad_norm, s->train.ema_decay,
                            s->train.min_snr, s->train.noise_offset, s->train.crop_margin,  s->losses.prior_weight, s->losses.pdm_weight,
                            s->prior.guidance};
-  const int whole[] = {(int)s->train.mode, s->train.text_encoder, s->train.batch,     s->train.accumulation, s->train.schedule,
-                       s->train.warmup,    s->train.width,        s->train.height,    s->train.center_crop,  (int)s->train.precision,
-                       s->train.rank,      s->train.moments_bf16, s->train.flip,      s->losses.instance,    s->losses.prior,
-                       s->losses.pdm,      s->losses.mask_dm,     s->losses.mask_pdm, s->losses.pdm_steps,   s->prior.sampler,
-                       s->prior.steps,     s->prior.latents,      t->data.photographs};
+  const int whole[] = {(int)s->train.mode,   s->train.text_encoder,   s->train.batch,      s->train.accumulation,
+                       s->train.schedule,    s->train.warmup,         s->train.width,      s->train.height,
+                       s->train.center_crop, (int)s->train.precision, s->train.rank,       s->train.moments_bf16,
+                       s->train.flip,        s->losses.instance,      s->losses.prior,     s->losses.pdm,
+                       s->losses.mask_dm,    s->losses.mask_pdm,      s->losses.pdm_steps, s->prior.sampler,
+                       s->prior.steps,       s->prior.latents,        t->data.photographs, s->losses.prior && s->losses.mask_prior};
   if (!start_hash(s, start, e)) return false;
   sha256_begin(&h);
   sha256_add(&h, t->m->hash, strlen(t->m->hash));
@@ -168,11 +173,8 @@ static bool identity(const struct trainer *t, char out[65], struct err *e) {
   sha256_add(&h, &s->train.seed, sizeof s->train.seed);
   add_texts(&h, s->train.target, s->train.targets);
   add_texts(&h, (const char *const[]){s->prompts.instance, s->prompts.class_prompt, t->pdm_layer, start}, 4);
-  for (int i = 0; i < t->data.photographs; i++) {
-    const struct photograph *p = t->data.photograph + i;
-    sha256_add(&h, p->hash, 64);
-    if (p->mask.px) sha256_add(&h, p->mask.px, (size_t)p->mask.w * (size_t)p->mask.h);
-  }
+  for (int i = 0; i < t->data.photographs; i++) sha256_add(&h, t->data.photograph[i].hash, 64);
+  if (t->want.masks) masks_hash(t, &h);
   sha256_end(&h, out);
   return true;
 }
@@ -225,12 +227,14 @@ static bool find_state(struct trainer *t, struct err *e) {
 
 /* --- stages ------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool make_class_images(struct trainer *t, struct err *e) {
+/* gazes: at photographs, for their masks: the progress of class images' masks goes on from there. */
+static bool make_class_images(struct trainer *t, int gazes, struct err *e) {
   if (!t->s->losses.prior) return true;
   t->prior = prior_make(t->m, t->act, t->s, t->sink, e);
   if (!t->prior) return false;
   prior_pictures(t->prior, t->s->prior.latents, &t->classes);
-  return true;
+  struct gaze_job gaze = trainer_gaze(t);
+  return !t->s->losses.mask_prior || prior_masks(t->prior, &gaze, &t->classes, gazes, e);
 }
 
 static bool make_targets(struct trainer *t, struct err *e) {
@@ -253,7 +257,8 @@ static void switch_adapters(struct trainer *t, bool on) {
 
 static bool untrained_stages(struct trainer *t, struct err *e) {
   switch_adapters(t, false);
-  bool ok = make_class_images(t, e) && make_targets(t, e);
+  int gazes = masks_derived(t) ? automask_gazes(&t->data) : 0;
+  bool ok = masks_make(t, e) && make_class_images(t, gazes, e) && make_targets(t, e);
   switch_adapters(t, true);
   return ok;
 }
@@ -283,6 +288,7 @@ static bool open_batch(struct trainer *t, struct err *e) {
                                      .prior = s->losses.prior,
                                      .pdm = s->losses.pdm,
                                      .mask_dm = s->losses.mask_dm,
+                                     .mask_prior = s->losses.mask_prior,
                                      .center_crop = s->train.center_crop,
                                      .noise_offset = s->train.noise_offset,
                                      .instance_prompt = s->prompts.instance,
@@ -385,7 +391,7 @@ static bool run_stages(struct trainer *t, struct err *e) {
     return true;
   }
   t->out->start_step = t->state.step;
-  if (!plan_recall(t, e) || !plan_run(t, true, e)) return false;
+  if (!plan_recall(t, e) || !masks_recall(t, e) || !plan_run(t, true, e)) return false;
   forecast_plan(&t->forecast, &t->plan, t->todo.rounds);
   t->sink->plan(t->sink->user, &t->plan);
   bool ready = tell_goes_on(t->sink, e) && room_dirs(&t->room, t->state_dir, e) && keep_plan(t, e) &&
@@ -407,7 +413,7 @@ static void tell_peak(const struct trainer *t) {
          (double)r->memory_peak * mib, (double)r->memory_planned * mib, (double)r->work_planned * mib, (double)r->work_touched * mib);
 }
 
-static void release(struct trainer *t) {
+void trainer_release(struct trainer *t) {
   dump_release(&t->dump);
   free(t->probe_latents);
   free(t->probe_mask);
@@ -425,8 +431,8 @@ static void release(struct trainer *t) {
   backend_close(t->b);
 }
 
-static void begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink,
-                  struct run_result *out) {
+void trainer_begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink,
+                   struct run_result *out) {
   *t = (struct trainer){.own = *s,
                         .embedded = embedded,
                         .out = out,
@@ -468,8 +474,8 @@ static bool run(struct trainer *t, const struct settings *s, struct err *e) {
     const struct sink *sink = t->forecast.outer;
     struct run_result *out = t->out;
     double started = t->started;
-    release(t);
-    begin(t, s, embedded, sink, out);
+    trainer_release(t);
+    trainer_begin(t, s, embedded, sink, out);
     t->started = started;
     t->own.resume = true;
   }
@@ -485,7 +491,7 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   if (!out) out = &ignored;
   *out = (struct run_result){.last_loss = NAN, .best_step = -1};
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  begin(t, s, embedded, sink, out);
+  trainer_begin(t, s, embedded, sink, out);
   bool ok = run(t, s, e);
   out->steps_done = t->state.step;
   out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;
@@ -494,7 +500,7 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   out->memory_peak = (int64_t)process_memory_peak();
   if (t->m) trainer_note_work(t);
   if (t->plan.memory > 0) tell_peak(t);
-  release(t);
+  trainer_release(t);
   free(t);
   return ok;
 }
@@ -507,13 +513,13 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   if (!e) e = &mine;
   *out = (struct run_plan){.places = 0};
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  begin(t, s, embedded, sink, &ignored);
+  trainer_begin(t, s, embedded, sink, &ignored);
   t->state = (struct run_state){.sampled = -1};
   bool ok = open_all(t, e);
   if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
-  ok = ok && plan_recall(t, e) && plan_run(t, o->measure, e);
+  ok = ok && plan_recall(t, e) && masks_recall(t, e) && plan_run(t, o->measure, e);
   *out = t->plan;
-  release(t);
+  trainer_release(t);
   free(t);
   return ok;
 }

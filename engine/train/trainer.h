@@ -2,6 +2,7 @@
 #ifndef PDMBOOTH_TRAIN_TRAINER_H
 #define PDMBOOTH_TRAIN_TRAINER_H
 
+#include "train/automask.h"
 #include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/dump.h"
@@ -19,6 +20,7 @@ enum { STATE_SECONDS = 300, STATE_SHARE = 20 };
 /* What is still to be done: a stopped run, or one before, has done a part. */
 struct plan_todo {
   int classes;         /* class images to be made */
+  int masks;           /* photographs and class images to be looked at for masks */
   struct pdm_work pdm; /* PDM targets to be made */
   int steps, rounds;   /* optimiser steps; how often samples are made */
 };
@@ -34,6 +36,7 @@ struct trainer {
   struct model *m;
   enum dtype act;
   struct dataset data;
+  struct dataset_want want; /* as data was opened */
   struct draw draw;
   struct prior *prior;
   struct class_pictures classes;
@@ -60,7 +63,7 @@ struct trainer {
   struct in_effect now; /* settings that may change while it runs, as of this boundary */
   struct room room;
   int saved_step;             /* of the state on disk, -1: none */
-  bool sound;                  /* a step from it was sound */
+  bool sound;                 /* a step from it was sound */
   double saved_at, save_cost; /* when it was saved, or the loop began; seconds that saving took */
   int probe_step;             /* of `probe`, -1: not measured yet */
   double probe;
@@ -75,7 +78,19 @@ struct trainer {
 /* --- trainer.c --- */
 bool trainer_open_model(struct trainer *t, struct err *e); /* its headers, on t->count; sets t->m, t->set */
 
+void trainer_begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink);
+void trainer_release(struct trainer *t);
+void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out);
+bool trainer_resolution(const struct trainer *t, struct err *e);
 void trainer_note_work(struct trainer *t); /* how much of the region of the passes was touched, for the result */
+
+/* --- trainer_masks.c --- */
+struct gaze_job trainer_gaze(const struct trainer *t);
+bool masks_derived(const struct trainer *t);         /* those that no file gives are */
+bool masks_recall(struct trainer *t, struct err *e); /* those that this run made before it was stopped */
+bool masks_make(struct trainer *t, struct err *e);
+/* Masks of files by what is in them; derived ones by what they depend on beside photographs, model and sizes. */
+void masks_hash(const struct trainer *t, struct sha256 *h);
 
 /* --- plan.c: memory, disk and time before anything long begins --- */
 bool plan_todo(struct trainer *t, struct err *e);

@@ -29,7 +29,6 @@ refused "profile: not UTF-8" 2 "p.ini:2: the line is not valid UTF-8" profile '[
 refused "profile: a directory" 2 "is a directory" "$program" --batch "$scratch"
 refused "profile: missing" 3 "cannot read none.ini: No such file" "$program" --batch none.ini
 refused "profile: empty" 2 "[model] path is not given" profile ''
-refused "mask_prior" 2 "masks of the class images" "$program" --batch embedded:demo --set losses.mask_prior=true
 check "JSON tells of a wrong profile" sh -c '"$0" --batch none.ini 2>/dev/null | grep -q "^{\"status\":\"input\",\"exit_code\":3,\"error\":\"cannot read none.ini"' "$program"
 check "a refused profile leaves no run directory" test ! -e run
 
@@ -53,7 +52,11 @@ refused "photograph: not a picture" 3 "$scratch/pictures/2.jpg: not a PNG, JPEG 
 pictures; head -c 2000 "$subject/3.jpg" >pictures/3.jpg
 refused "photograph: truncated" 3 "$scratch/pictures/3.jpg: cannot decode the JPEG: truncated" run --set subject.images=pictures
 pictures; rm pictures/masks/4.png
-refused "mask: missing" 3 "$scratch/pictures/masks/4.png" run --set subject.images=pictures
+refused "mask: missing, and none is to be derived" 3 "$scratch/pictures/masks/4.png" run --set subject.images=pictures --set subject.auto_mask=false
+pictures; cp "$top/tests/data/black.png" pictures/masks/4.png
+refused "mask: all black" 3 "$scratch/pictures/masks/4.png: the mask is all black" run --set subject.images=pictures
+pictures; cp "$top/tests/data/wide.png" pictures/masks/4.png
+refused "mask: of another aspect" 3 "$scratch/pictures/masks/4.png: a mask of 24x16 has another aspect than its photograph 4.jpg of 256x256" run --set subject.images=pictures
 refused "held-out photograph: missing" 3 "9.jpg" run --set subject.hold_out=9.jpg
 
 base() {
@@ -170,7 +173,7 @@ bad "photographs: a link to itself" 3 "/loop: there is no such directory" small.
 "$spoil" png 20 24 255 photos/masks/1.png
 bad "a mask of another aspect" 3 "a mask of 20x24 has another aspect than its photograph 1.png of 24x20" small.ini
 rm photos/masks/1.png && mkfifo photos/masks/1.png
-bad "a pipe for a mask" 3 "the mask of photograph 1.png is missing" small.ini
+bad "a pipe for a mask" 3 "the mask of photograph 1.png is missing" small.ini --set subject.auto_mask=false
 photographs
 
 damaged nan && rm -r base/unet

@@ -219,7 +219,6 @@ static void test_checks(void **state) {
   refused(*state, "[subject]\nclass = dog\nimages = x\n", ERR_USAGE, "p.ini: ", "[model] path is not given", "");
   refused(*state, "[model]\npath = embedded\n[subject]\nclass = dog\n", ERR_USAGE, "p.ini: ", "[subject] images is not given", "");
   refused(*state, "[model]\npath = embedded\n[subject]\nimages = x\n", ERR_USAGE, "p.ini: ", "{class}", "[subject] class is not given");
-  refused(*state, BASE "[losses]\nmask_prior = true\n", ERR_USAGE, "p.ini:7: ", "masks of the class images", "");
   refused(*state, BASE "[losses]\ninstance = false\npdm = no\n", ERR_USAGE, "p.ini:7: ", "all off", "");
   refused(*state, BASE "[prompts]\nclass =\n", ERR_USAGE, "p.ini:7: ", "[prompts] class must not be empty", "");
 }

@@ -479,9 +479,6 @@ static void test_errors(void **state) {
   s.subject.images = "/nonexistent";
   expect_failure(&s, ERR_INPUT, "no photographs");
   s = good;
-  s.losses.mask_prior = true;
-  expect_failure(&s, ERR_USAGE, "mask_prior");
-  s = good;
   s.losses.instance = s.losses.prior = s.losses.pdm = false;
   expect_failure(&s, ERR_USAGE, "no loss is on");
   s = good;
