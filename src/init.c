@@ -194,11 +194,8 @@ static bool collect(struct init *i, struct err *e) {
   add(i, "train", "mode", i->mode);
   if (i->o->steps) add(i, "train", "steps", steps);
   add(i, "train", "resolution", size);
-  if (i->photos.masks < i->photos.n && !key_find("subject", "auto_mask")) { /* nothing derives those that are missing */
-    add(i, "losses", "mask_dm", "false");
-    add(i, "losses", "mask_pdm", "false");
-    printf("note: without a mask for each photograph in %s/masks, the losses look at the whole picture\n", i->images);
-  }
+  if (i->photos.masks < i->photos.n)
+    printf("note: masks that %s/masks lacks are derived; look at them with pdmbooth-tui masks before training\n", i->images);
   return true;
 }
 

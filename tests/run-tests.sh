@@ -3,21 +3,23 @@
 # usage: run-tests.sh PROGRAM...
 # Each program prints TAP: "ok 1 - name", "not ok 2 - name", "ok 3 # SKIP name" (cmocka does, asked by its environment).
 # A program that ends badly without a failed test, or that has announced more tests than it ran, counts as one failed test.
-# Environment: TEST_VERBOSE=1 shows what passing programs print beside their results; TEST_TIMEOUT: seconds for each program (600).
+# Environment: TEST_VERBOSE=1 shows what passing programs print beside their results; TEST_TIMEOUT: seconds for each program (600);
+# TEST_JOBS: programs at a time (one for each core).
 set -u
 export CMOCKA_MESSAGE_OUTPUT=TAP
-passed=0 failed=0 skipped=0
-out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
-trap 'exit 130' INT TERM
 
-for program in "$@"; do
-  name=${program##*/}
+# run_one PROGRAM: its results go to standard output at once, its counts and seconds to a file in $TEST_RESULTS
+run_one() {
+  program=$1 name=${1##*/}
+  out=$(mktemp) && shown=$(mktemp "$TEST_RESULTS/shown-XXXXXX") || exit 1
+  trap 'rm -f "$out"' EXIT
+  trap 'exit 130' INT TERM
   case $program in
     *.sh) set -- sh "$program" ;;
     */*) set -- "$program" ;;
     *) set -- "./$program" ;;
   esac
+  began=$(date +%s)
   timeout "${TEST_TIMEOUT:-600}" "$@" >"$out" 2>&1 </dev/null
   status=$?
   # One pass over the output: every test's name and result; the counts go to the last line.
@@ -44,16 +46,36 @@ for program in "$@"; do
       printf "%d %d %d\n", pass, fail, skip
     }' "$out")
   counts=$(printf '%s\n' "$result" | tail -n 1)
-  printf '%s\n' "$result" | sed '$d'
-  set -- $counts
-  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
-  if [ "$2" -gt 0 ] || [ -n "${TEST_VERBOSE:-}" ]; then
-    echo "--- output of $name"
-    grep -v '^ok ' "$out" | sed 's/^/  | /'
-  fi
-done
+  {
+    printf '%s\n' "$result" | sed '$d'
+    case $counts in *' 0 '*) fine=yes ;; *) fine=no ;; esac
+    if [ $fine = no ] || [ -n "${TEST_VERBOSE:-}" ]; then
+      echo "--- output of $name"
+      grep -v '^ok ' "$out" | sed 's/^/  | /'
+    fi
+  } >"$shown"
+  flock "$TEST_RESULTS/lock" cat "$shown"
+  echo "$counts $(($(date +%s) - began)) $name" >"$shown.counts"
+}
 
-line="$passed passed, $failed failed"
-[ "$skipped" -eq 0 ] || line="$line, $skipped skipped"
-echo "$line"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+if [ -n "${TEST_RESULTS:-}" ]; then
+  run_one "$1"
+  exit 0
+fi
+
+TEST_RESULTS=$(mktemp -d) || exit 1
+export TEST_RESULTS
+trap 'rm -rf "$TEST_RESULTS"' EXIT
+trap 'exit 130' INT TERM
+printf '%s\n' "$@" | xargs -P "${TEST_JOBS:-$(nproc)}" -I '{}' sh "$0" '{}'
+# a program whose runner was killed has no counts: it counts as failed
+cat "$TEST_RESULTS"/*.counts 2>/dev/null | sort -k 4nr | awk -v programs=$# '
+  { pass += $1; fail += $2; skip += $3; if ($4 >= 15) long = long (long == "" ? "" : ", ") $5 " " $4 " s" }
+  END {
+    if (NR < programs) { printf "FAIL %d programs were not run to their end\n", programs - NR; fail += programs - NR }
+    if (long != "") print "took long: " long
+    printf "%d passed, %d failed", pass, fail
+    if (skip) printf ", %d skipped", skip
+    print ""
+    exit fail > 0 || pass == 0
+  }'

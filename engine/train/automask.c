@@ -164,6 +164,13 @@ static bool full_size(const struct derivation *k, int i, const struct image *mas
   return true;
 }
 
+static bool write_again(const struct derivation *k, const char *path, const struct image *im, const struct png_text *text, struct err *e) {
+  bool ok;
+  do ok = image_write_png(path, im, text, 1, e);
+  while (!ok && room_again(k->j->room, path, e));
+  return ok;
+}
+
 static bool write_files(const struct derivation *k, int i, const struct image *mask, struct err *e) {
   const struct photograph *p = k->j->data->photograph + i;
   char path[PATH], overlay[PATH], key[65];
@@ -172,8 +179,8 @@ static bool write_files(const struct derivation *k, int i, const struct image *m
   mask_path(k->j, p, "", path);
   mask_path(k->j, p, "-overlay", overlay);
   struct png_text text = {AUTOMASK_KEY, key};
-  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && image_write_png(overlay, &picture, &text, 1, e) &&
-            full_size(k, i, mask, &whole, e) && image_write_png(path, &whole, &text, 1, e);
+  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && write_again(k, overlay, &picture, &text, e) &&
+            full_size(k, i, mask, &whole, e) && write_again(k, path, &whole, &text, e);
   image_release(&picture);
   image_release(&whole);
   return ok;
@@ -340,7 +347,7 @@ bool automask_make(const struct automask_job *j, struct err *e) {
   struct derivation k;
   if (automask_missing(j->data) == 0 && !j->all) return true;
   if (!may_write_all(j, e)) return false;
-  bool ok = derivation_init(&k, j, e) && make_dirs(j->out_dir, e) && derive_all(&k, e);
+  bool ok = derivation_init(&k, j, e) && room_dirs(j->room, j->out_dir, e) && derive_all(&k, e);
   derivation_release(&k);
   return ok;
 }

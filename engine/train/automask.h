@@ -10,6 +10,7 @@
 #include "pdmbooth.h"
 #include "train/dataset.h"
 #include "train/gaze.h"
+#include "train/room.h"
 
 struct automask_job {
   struct gaze_job gaze;
@@ -17,8 +18,9 @@ struct automask_job {
   struct dataset *data;
   const struct dataset_want *want; /* as data was opened */
   const char *out_dir;
-  bool all;     /* write masks and overlays of given masks too */
-  int64_t more; /* units of progress that follow: class images */
+  struct room *room; /* a full disk is waited for */
+  bool all;          /* write masks and overlays of given masks too */
+  int64_t more;      /* units of progress that follow: class images */
 };
 
 /* Gives every photograph without a mask one. Uses the weights as they are: before training. ERR_INPUT: out_dir holds somebody else's file of that

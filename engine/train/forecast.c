@@ -79,6 +79,11 @@ static void on_metrics(void *user, const struct metrics *m) {
   if (s && s->metrics) s->metrics(s->user, m);
 }
 
+static void on_mask(void *user, const char *photograph, const char *overlay, double share, double confidence) {
+  const struct sink *s = ((struct forecast *)user)->outer;
+  if (s && s->mask) s->mask(s->user, photograph, overlay, share, confidence);
+}
+
 static bool on_sample(void *user, const struct sample_event *v, struct err *e) {
   const struct sink *s = ((struct forecast *)user)->outer;
   return !s || !s->sample || s->sample(s->user, v, e);
@@ -120,6 +125,7 @@ void forecast_begin(struct forecast *f, const struct sink *outer) {
                           .log = on_log,
                           .progress = on_progress,
                           .metrics = on_metrics,
+                          .mask = on_mask,
                           .sample = on_sample,
                           .samples = on_samples,
                           .sync = on_sync,

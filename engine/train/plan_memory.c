@@ -167,8 +167,7 @@ bool plan_evaluate(struct trainer *t, int evaluations, struct err *e) {
   fixed_parts(t);
   set_stage(t, STAGE_LOADING, NULL, 0, false);
   if (!stages_before(t, evaluations, e) || !stages_of_training(t, evaluations, e)) return false;
-  p->memory = (int64_t)process_memory_peak();
-  p->work = 0;
+  p->memory = p->work = 0;
   for (int i = 0; i < PLAN_STAGES; i++)
     if (p->stage[i].memory > p->memory) {
       p->memory = p->stage[i].memory;
@@ -296,6 +295,14 @@ static bool fit(struct trainer *t, const struct settings *wanted, struct err *e)
   return p->memory <= p->allowed || plan_refuse(t, e);
 }
 
+/* What this process had before counts for its peak, not for what fits. */
+static void count_past(struct run_plan *p) {
+  int64_t before = (int64_t)process_memory_peak() - p->memory;
+  if (before <= 0) return;
+  p->memory += before;
+  p->buffers += before;
+}
+
 bool plan_memory(struct trainer *t, struct err *e) {
   struct run_plan *p = &t->plan;
   struct settings wanted = t->own;
@@ -318,5 +325,6 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->replanned = t->options.recompute_blocks > 0 || p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch ||
                  p->pdm_batch < photographs || p->bf16_moments != wanted.train.moments_bf16;
   if (ok) tell_concessions(t, &wanted);
+  if (ok) count_past(p);
   return ok;
 }

@@ -10,6 +10,7 @@
 #include "pdmbooth.h"
 #include "train/batch.h"
 #include "train/gaze.h"
+#include "train/room.h"
 
 struct prior {
   int n;          /* settings.prior.images */
@@ -33,7 +34,7 @@ int prior_missing(const struct model *m, enum dtype act, const struct settings *
 void prior_pictures(struct prior *p, bool latents, struct class_pictures *out);
 /* Masks of all the pictures: masks/NAME.png in the directory where the user put one there, else derived, each picture alone, and kept in
    .masks/; sets out->mask. before: units of progress that are done. Weights as they are: before training. Where nothing is found the whole picture counts. */
-bool prior_masks(struct prior *p, const struct gaze_job *j, struct class_pictures *out, int64_t before, struct err *e);
+bool prior_masks(struct prior *p, const struct gaze_job *j, struct room *room, struct class_pictures *out, int64_t before, struct err *e);
 /* How many masks would be derived; -1 and *e: the directory cannot be used. */
 int prior_masks_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e);
 

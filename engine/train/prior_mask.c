@@ -13,6 +13,7 @@ enum { PATH = 4200 };
 struct masking {
   struct prior *p;
   const struct gaze_job *j;
+  struct room *room;
   int whole; /* pictures in which nothing was found */
 };
 
@@ -60,7 +61,11 @@ static bool derive(struct masking *k, int i, const char *path, const char *key, 
     memset(item.mask.px, 255, (size_t)item.mask.w * (size_t)item.mask.h);
     k->whole++;
   }
-  ok = ok && image_write_png(path, &item.mask, &text, 1, e);
+  bool written = false;
+  while (ok && !written) {
+    written = image_write_png(path, &item.mask, &text, 1, e);
+    ok = written || room_again(k->room, path, e);
+  }
   image_release(&item.mask);
   gaze_release(&gaze);
   image_release(&rgb);
@@ -100,13 +105,13 @@ int prior_masks_missing(const struct model *m, enum dtype act, const struct sett
   return n;
 }
 
-bool prior_masks(struct prior *p, const struct gaze_job *j, struct class_pictures *out, int64_t before, struct err *e) {
-  struct masking k = {.p = p, .j = j};
+bool prior_masks(struct prior *p, const struct gaze_job *j, struct room *room, struct class_pictures *out, int64_t before, struct err *e) {
+  struct masking k = {.p = p, .j = j, .room = room};
   char dir[PATH];
   snprintf(dir, sizeof dir, "%.3072s/.masks", p->dir);
   p->mask = calloc((size_t)p->n + 1, sizeof *p->mask);
   if (!p->mask) return err_set(e, ERR_FIT, "out of memory for the masks of the class images");
-  if (!make_dirs(dir, e)) return false;
+  if (!room_dirs(room, dir, e)) return false;
   for (int i = 0; i < p->n; i++) {
     if (!one_mask(&k, i, e)) return false;
     tell_progress(j->sink, "masks", before + i + 1, before + p->n);

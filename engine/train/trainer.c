@@ -234,7 +234,7 @@ static bool make_class_images(struct trainer *t, int gazes, struct err *e) {
   if (!t->prior) return false;
   prior_pictures(t->prior, t->s->prior.latents, &t->classes);
   struct gaze_job gaze = trainer_gaze(t);
-  return !t->s->losses.mask_prior || prior_masks(t->prior, &gaze, &t->classes, gazes, e);
+  return !t->s->losses.mask_prior || prior_masks(t->prior, &gaze, &t->room, &t->classes, gazes, e);
 }
 
 static bool make_targets(struct trainer *t, struct err *e) {

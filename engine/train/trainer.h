@@ -78,7 +78,8 @@ struct trainer {
 /* --- trainer.c --- */
 bool trainer_open_model(struct trainer *t, struct err *e); /* its headers, on t->count; sets t->m, t->set */
 
-void trainer_begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink);
+void trainer_begin(struct trainer *t, const struct settings *s, const struct embedded_file *embedded, const struct sink *sink,
+                   struct run_result *out);
 void trainer_release(struct trainer *t);
 void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out);
 bool trainer_resolution(const struct trainer *t, struct err *e);

@@ -1,4 +1,5 @@
 /* Masks in a run, and engine_masks (pdmbooth.h), which makes nothing else. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ struct gaze_job trainer_gaze(const struct trainer *t) {
 }
 
 static struct automask_job mask_job(struct trainer *t, const char *dir) {
-  return (struct automask_job){.gaze = trainer_gaze(t), .embedded = t->embedded, .data = &t->data, .want = &t->want, .out_dir = dir};
+  return (struct automask_job){
+      .gaze = trainer_gaze(t), .embedded = t->embedded, .data = &t->data, .want = &t->want, .out_dir = dir, .room = &t->room};
 }
 
 bool masks_derived(const struct trainer *t) {
@@ -87,9 +89,10 @@ static bool mask_stages(struct trainer *t, const char *out_dir, struct err *e) {
 
 bool engine_masks(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, const char *out_dir,
                   struct err *e) {
+  struct run_result ignored = {.last_loss = NAN};
   struct trainer *t = calloc(1, sizeof *t);
   if (!t) return err_set(e, ERR_FIT, "out of memory");
-  trainer_begin(t, s, embedded, sink);
+  trainer_begin(t, s, embedded, sink, &ignored);
   bool ok = mask_stages(t, out_dir, e);
   trainer_release(t);
   free(t);

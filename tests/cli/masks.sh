@@ -43,6 +43,7 @@ short --set train.steps=1 --resume >out 2>err
 check "going on: a mask that is there is found" grep -q "mask of 1.jpg: found in" err
 check "going on: one that is gone is derived again, the same" cmp kept.png run/masks/3.png
 rm photos/masks/2.png
-short --set train.steps=1 --resume >out 2>err
-check "another mask is another run" sh -c 'grep -q "mask of 2.jpg: derived" err && ! grep -q "finished already" err'
+refused "another mask is another run" 2 "2.png" short --set train.steps=1 --resume
+short --set train.steps=1 --run-dir other >out 2>err
+check "without that mask all are derived" test "$(grep -c 'mask of [123].jpg: derived' err)" -eq 3
 finish

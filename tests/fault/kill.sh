@@ -1,6 +1,6 @@
 #!/bin/sh
 # A run that is killed at random moments in every stage, and gone on with, leaves what an uninterrupted one leaves: every checkpoint, sample,
-# sheet, curve, class image, PDM latent and row of metrics.csv. With SIGKILL, then with SIGTERM, where the time to leave is measured too.
+# sheet, curve, mask, class image, PDM latent and row of metrics.csv. With SIGKILL, then with SIGTERM, where the time to leave is measured too.
 # Environment: FAULT_KILLS: how often in each stage with SIGKILL (1); FAULT_TERMS: with SIGTERM (1); FAULT_SEED
 . "$(dirname "$0")/lib.sh"
 kills=${FAULT_KILLS:-1} terms=${FAULT_TERMS:-1}

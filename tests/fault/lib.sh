@@ -2,7 +2,10 @@
 . "$(dirname "$0")/../cli/lib.sh"
 
 # the stages by the names that progress gives them, without blanks
-stages="class-images pdm-targets training samples saving"
+stages="masks class-images pdm-targets training samples saving"
+
+# photographs of which one has a mask: those of the others are derived
+mkdir -p photographs/masks && cp "$top"/assets/demo-subject/poodle/[123].jpg photographs && cp "$top"/assets/demo-subject/poodle/masks/2.png photographs/masks || exit 1
 
 # run_short NAME OPTION...: full fine-tune with averaged weights; its class images and PDM targets are its own, so that each run makes them.
 # It replaces the shell (call it in a subshell), so that $! is its process.
@@ -12,6 +15,7 @@ run_short() {
   dir=$1
   shift
   exec "$program" --batch embedded:demo --run-dir "$dir" --resume --set train.steps=6 --set train.batch=1 --set subject.hold_out= \
+    --set subject.images="$scratch/photographs" --set losses.mask_prior=true \
     --set losses.pdm_steps=6 --set prior.images=4 --set prior.steps=4 --set prior.batch=2 --set samples.every=3 --set samples.count=1 \
     --set samples.steps=4 --set samples.batch=1 --set prompts.test="a {token} {class} in the snow" --set prompts.test=car \
     --set checkpoints.every=2 --set checkpoints.keep=1 --set checkpoints.state_every=3 "$@"
@@ -19,7 +23,7 @@ run_short() {
 
 # hashes NAME: everything that must not depend on how often the run was interrupted
 hashes() {
-  (cd "$1" && find checkpoints samples curves.png journal.csv -type f 2>/dev/null | LC_ALL=C sort | xargs sha256sum
+  (cd "$1" && find checkpoints samples masks curves.png journal.csv -type f 2>/dev/null | LC_ALL=C sort | xargs sha256sum
     cut -d, -f1-7,9 metrics.csv | sha256sum | sed 's/-$/metrics.csv without seconds/')
   (cd "$1.cache" && find . -type f ! -name '*lock' | LC_ALL=C sort | xargs sha256sum)
 }
@@ -31,7 +35,7 @@ left_over() {
 
 # stage_of FILE: the stage that the run which writes its messages there is in; nothing before the first
 stage_of() {
-  awk -F: '/^(class images|pdm targets|training|samples|saving): / { s = $1 } END { sub(/ /, "-", s); print s }' "$1" 2>/dev/null
+  awk -F: '/^(masks|class images|pdm targets|training|samples|saving): / { s = $1 } END { sub(/ /, "-", s); print s }' "$1" 2>/dev/null
 }
 
 # random N: 0 .. N - 1, from a seed that is printed, so that a failure can be repeated
