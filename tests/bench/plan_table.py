@@ -53,7 +53,7 @@ def stage_seconds(log):
 def run(args, name, values, root):
     profile = "embedded:demo" if not args.model else os.path.join(HERE, "../../assets/profiles/sd15-full.ini")
     folder = os.path.join(root, name)
-    common = ["--threads", str(args.threads)] + sets(values + [f"engine.cache_dir={folder}/cache"])
+    common = ["--threads", str(args.threads)] + sets(values + [f"engine.cache_dir={folder}/cache", f"prior.dir={folder}/class"])
     if args.model:
         common += sets([f"model.path={args.model}", f"subject.images={two_photographs(root)}"])
     plan = subprocess.run([args.program, "plan", profile, "--json", "--run-dir", f"{folder}/run"] + common, capture_output=True, text=True)
