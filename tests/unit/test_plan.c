@@ -9,20 +9,6 @@
 #include "train/forecast.h"
 #include "training.h"
 
-struct place {
-  char root[256], images[300], model[4096], run[300];
-};
-
-static void place_make(struct place *p, const char *model, int photographs, int w, int h) {
-  char relative[64];
-  folder_make(p->root, sizeof p->root);
-  snprintf(p->images, sizeof p->images, "%s/photos", p->root);
-  snprintf(p->run, sizeof p->run, "%s/run", p->root);
-  snprintf(relative, sizeof relative, "%s", model);
-  tests_path(relative, p->model, sizeof p->model);
-  made_up_photographs(p->images, photographs, w, h);
-}
-
 static struct run_plan plan_of(const struct settings *s) {
   struct run_plan p;
   struct err e = {0};

@@ -91,20 +91,6 @@ static struct sink sink_of(struct seen *s) {
                        .message = on_message};
 }
 
-struct place {
-  char root[256], images[300], model[4096], run[300];
-};
-
-static void place_make(struct place *p, const char *model, int photographs, int w, int h) {
-  char relative[64];
-  folder_make(p->root, sizeof p->root);
-  snprintf(p->images, sizeof p->images, "%s/photos", p->root);
-  snprintf(p->run, sizeof p->run, "%s/run", p->root);
-  snprintf(relative, sizeof relative, "data/%s", model);
-  tests_path(relative, p->model, sizeof p->model);
-  made_up_photographs(p->images, photographs, w, h);
-}
-
 static void file_hash(const char *path, char out[65]) {
   struct blob b;
   struct err e = {0};
@@ -192,7 +178,7 @@ static void compare_stopped(struct settings s, const struct place *p, int polls)
 static void test_lora_resumes(void **state) {
   (void)state;
   struct place p;
-  place_make(&p, "sd1", 3, 80, 72);
+  place_make(&p, "data/sd1", 3, 80, 72);
   struct settings s = short_run(p.model, p.images, p.run);
   s.subject.hold_out = "photo-2.png";
   s.probe_every = 2;
@@ -203,7 +189,7 @@ static void test_lora_resumes(void **state) {
 static void test_full_resumes(void **state) {
   (void)state;
   struct place p;
-  place_make(&p, "sd2", 2, 64, 64);
+  place_make(&p, "data/sd2", 2, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run);
   s.train.mode = MODE_FULL;
   s.train.text_encoder = true;
@@ -245,7 +231,7 @@ static void test_killed(void **state) {
   char run[400], path[600];
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
-  place_make(&p, "sd1", 3, 64, 64);
+  place_make(&p, "data/sd1", 3, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run), again;
   s.subject.hold_out = "photo-2.png";
   s.train.ema_decay = 0.9;
@@ -303,7 +289,7 @@ static void test_changes(void **state) {
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
   memset(&plain, 0, sizeof plain);
-  place_make(&p, "sd1", 2, 64, 64);
+  place_make(&p, "data/sd1", 2, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run), again;
   s.train.schedule = LR_CONSTANT;
   s.losses.prior = false;
@@ -355,7 +341,7 @@ static void test_divergence(void **state) {
   char run[400];
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
-  place_make(&p, "sd1", 2, 64, 64);
+  place_make(&p, "data/sd1", 2, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run), again;
   s.losses.prior = s.losses.pdm = false;
   s.train.schedule = LR_CONSTANT;
@@ -427,7 +413,7 @@ static void test_cache(void **state) {
   char cache[300], run[300];
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
-  place_make(&p, "sd1", 2, 64, 64);
+  place_make(&p, "data/sd1", 2, 64, 64);
   snprintf(cache, sizeof cache, "%s/cache", p.root);
   struct settings s = short_run(p.model, p.images, p.run);
   s.engine.cache_dir = cache;
@@ -462,7 +448,7 @@ static void expect_failure(const struct settings *s, enum err_code code, const c
 static void test_errors(void **state) {
   (void)state;
   struct place p;
-  place_make(&p, "sd1", 1, 64, 64);
+  place_make(&p, "data/sd1", 1, 64, 64);
   struct settings good = short_run(p.model, p.images, p.run), s = good;
   s.train.width = 60;
   expect_failure(&s, ERR_USAGE, "multiples of 8");
@@ -497,7 +483,7 @@ static void test_recompute(void **state) {
   struct run_result r;
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
-  place_make(&p, "sd1", 2, 64, 64);
+  place_make(&p, "data/sd1", 2, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run);
   s.train.steps = 2, s.train.batch = 2, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0, s.losses.mask_pdm = false;
   s.train.text_encoder = true;
@@ -516,7 +502,7 @@ static void test_variants(void **state) {
   struct run_result r;
   memset(&a, 0, sizeof a);
   memset(&b, 0, sizeof b);
-  place_make(&p, "sd2", 1, 64, 64);
+  place_make(&p, "data/sd2", 1, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run);
   s.train.steps = 1, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0;
   run_whole(&s, &a, &r);

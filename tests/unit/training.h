@@ -65,6 +65,19 @@ static inline void folder_remove_all(const char *dir) {
   nftw(dir, training_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A directory of its own with photographs, and the paths of a model (relative to tests/) and of a run. Removed with folder_remove_all(root). */
+struct place {
+  char root[256], images[300], model[4096], run[300];
+};
+
+static inline void place_make(struct place *p, const char *model, int photographs, int w, int h) {
+  folder_make(p->root, sizeof p->root);
+  snprintf(p->images, sizeof p->images, "%s/photos", p->root);
+  snprintf(p->run, sizeof p->run, "%s/run", p->root);
+  tests_path(model, p->model, sizeof p->model);
+  made_up_photographs(p->images, photographs, w, h);
+}
+
 /* Settings of a short run on a tiny model; the caller changes what it wants. */
 static inline struct settings short_run(const char *model, const char *images, const char *run_dir) {
   struct settings s = {.model = {.path = model},
