@@ -10,6 +10,7 @@ const struct command_spec *const commands[] = {
     &init_command,
     &sample_command,
     &masks_command,
+    &photos_command,
     &sheet_command,
     &report_command,
     &export_command,
@@ -24,7 +25,7 @@ const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL};
 const char *const precision_words[] = {"fp32", "bf16", NULL};                    /* enum precision */
 const char *const sampler_words[] = {"pndm", "ddim", "dpmpp_2m", "euler", NULL}; /* enum sampler_kind */
 
-const char *const dtype_words[] = {"fp32", "bf16", "fp16", NULL};                /* enum dtype */
+const char *const dtype_words[] = {"fp32", "bf16", "fp16", NULL}; /* enum dtype */
 
 const struct command_spec *command_find(const char *name) {
   for (int i = 0; commands[i]; i++) {

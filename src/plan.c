@@ -26,6 +26,7 @@ static void on_log(void *user, enum log_level level, const char *text) {
 static void put(const struct run_plan *p, const struct err *e, bool json) {
   if (!json) {
     if (p->memory > 0) plan_print(p, stdout);
+    fflush(stdout); /* before what is said of it on standard error */
     return;
   }
   char *text = plan_json(p, e);

@@ -12,6 +12,7 @@
 #include "progress.h"
 #include "prompts.h"
 #include "rundir.h"
+#include "samples.h"
 #include "sheet.h"
 #include "signals.h"
 
@@ -20,9 +21,12 @@ struct sample_options {
   const char *base, *config, *prompts, *section, *token, *class_name, *negative, *out, *sheet, *latents, *dump;
   double scale, guidance;
   uint64_t seed;
-  int count, steps, sampler, size[2], batch, precision, device, threads;
+  int count, steps, sampler, size[2], batch, precision, device, threads, names;
   bool quiet, json;
 };
+
+enum { NAMES_NUMBER, NAMES_PROMPT };
+static const char *const names_words[] = {"number", "prompt", NULL};
 
 struct sampling {
   const struct sample_options *options;
@@ -44,13 +48,15 @@ static void on_progress(void *user, const char *stage, int64_t done, int64_t tot
 }
 
 static bool write_picture(struct sampling *s, const struct sample_event *event, struct err *e) {
-  char path[4096];
+  char path[4096], name[128];
   struct png_text text[SAMPLE_TEXTS];
   struct strings owner = {0};
   int n = sample_texts(event, event->picture, &owner, text);
-  text_put(path, sizeof path, "%s/%02d-%llu.png", s->out, event->prompt_index + 1, (unsigned long long)event->seed);
+  text_put(name, sizeof name, "%02d-%llu.png", event->prompt_index + 1, (unsigned long long)event->seed);
+  if (s->options->names == NAMES_PROMPT) sample_file_name(event->prompt, event->seed, name, sizeof name);
+  text_put(path, sizeof path, "%s/%s", s->out, name);
   bool ok = (n >= 0 || err_set(e, ERR_FIT, "out of memory")) && image_write_png(path, event->picture, text, n, e);
-  if (ok) puts(path);
+  if (ok) puts(path), fflush(stdout);
   if (ok) progress_sample(&s->progress, event, path);
   strings_release(&owner);
   return ok;
@@ -190,6 +196,7 @@ static const struct option_spec sample_table[] = {
     {"size", "WxH", "size of the pictures (default: the model's own)", OPTION_SIZE, AT(size), 8, 4096},
     {"batch-size", "N", "pictures made at a time (default 4)", OPTION_WHOLE, AT(batch), 1, 256},
     {"out", "DIR", "write each picture as DIR/PROMPT-SEED.png (default samples where no --sheet or --dump is given)", OPTION_TEXT, AT(out)},
+    {"names", NULL, "PROMPT in those names: its number (default), or its words", OPTION_WORD, AT(names), .words = names_words},
     {"sheet", "FILE.png", "write a contact sheet with labels", OPTION_TEXT, AT(sheet)},
     {"latents", "IN.npy", "begin with this noise, [pictures, channels, height, width]", OPTION_TEXT, AT(latents)},
     {"dump", "DIR", "write noise.npy, latents.npy, text.npy and negative.npy", OPTION_TEXT, AT(dump)},

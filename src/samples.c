@@ -9,6 +9,22 @@ const char *samples_path(const char *run_dir, const struct sample_file *f, char 
   return buf;
 }
 
+const char *sample_file_name(const char *prompt, uint64_t seed, char *buf, size_t n) {
+  enum { WORDS = 48 };
+  char words[WORDS + 1];
+  size_t w = 0;
+  uint32_t number = 2166136261u; /* FNV-1a */
+  for (const unsigned char *p = (const unsigned char *)prompt; *p; p++) {
+    bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+    number = (number ^ *p) * 16777619u;
+    if (w < WORDS && (plain || (w && words[w - 1] != '-'))) words[w++] = plain ? (char)*p : '-';
+  }
+  while (w && words[w - 1] == '-') w--;
+  words[w] = 0;
+  text_put(buf, n, "%s%s%08x-%llu.png", words, w ? "-" : "", (unsigned)number, (unsigned long long)seed);
+  return buf;
+}
+
 void samples_release(struct sample_list *l) {
   free(l->file);
   *l = (struct sample_list){0};

@@ -19,4 +19,8 @@ void samples_release(struct sample_list *l);
 /* The path of one of them; returns buf. */
 const char *samples_path(const char *run_dir, const struct sample_file *f, char *buf, size_t n);
 
+/* "a-photo-of-sks-dog-in-the-snow-1f0c22ab-7.png", of `sample --names prompt`: the prompt's first words, a number made of all of it, the seed.
+   Returns buf. */
+const char *sample_file_name(const char *prompt, uint64_t seed, char *buf, size_t n);
+
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "formats/source.h"
@@ -93,11 +94,48 @@ bool jobs_reap(struct jobs *j, struct job_end *out) {
   return false;
 }
 
+struct job *jobs_last(struct jobs *j) {
+  return &j->job[j->n - 1];
+}
+
+const char *jobs_says(const struct job *job, char *buf, size_t n) {
+  last_line(job->errors, buf, n);
+  return buf;
+}
+
+const struct job *jobs_find(const struct jobs *j, pid_t pid) {
+  for (int i = 0; i < j->n; i++) {
+    if (j->job[i].pid == pid) return &j->job[i];
+  }
+  return NULL;
+}
+
 const struct job *jobs_training(const struct jobs *j, const char *run) {
   for (int i = 0; i < j->n; i++) {
     if (j->job[i].training && (!run || !strcmp(run, j->job[i].what))) return &j->job[i];
   }
   return NULL;
+}
+
+static bool goes(const struct job *job) {
+  return !job->training && !job->stays;
+}
+
+void jobs_close(struct jobs *j) {
+  enum { TRIES = 100 };
+  const struct timespec pause = {.tv_nsec = 10000000};
+  for (int i = 0; i < j->n; i++) {
+    if (goes(&j->job[i])) jobs_signal(&j->job[i], SIGTERM);
+  }
+  for (int i = 0; i < j->n; i++) {
+    struct job *job = &j->job[i];
+    int status, tries = 0;
+    if (!goes(job)) continue;
+    while (!waitpid(job->pid, &status, WNOHANG) && tries++ < TRIES) nanosleep(&pause, NULL);
+    if (tries >= TRIES) jobs_signal(job, SIGKILL), waitpid(job->pid, &status, 0);
+    unlink(job->errors);
+  }
+  j->n = 0;
 }
 
 void jobs_signal(const struct job *job, int number) {

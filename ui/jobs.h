@@ -9,11 +9,16 @@
 
 enum { MAX_JOBS = 16, JOB_ARGUMENTS = 600 };
 
+struct app;
+struct job_end;
+
 struct job {
   pid_t pid;
   bool training;
-  char what[3500];   /* the run directory, or the folder of the pictures */
-  char errors[3600]; /* file that its standard error goes to */
+  bool stays;                                              /* goes on when the interface ends */
+  void (*ended)(struct app *a, const struct job_end *end); /* of one that is no training: what becomes of its end */
+  char what[3500];                                         /* the run directory, or the folder of the pictures */
+  char errors[3600];                                       /* file that its standard error goes to */
 };
 struct jobs {
   struct job job[MAX_JOBS];
@@ -32,7 +37,14 @@ struct job_end {
 bool jobs_start(struct jobs *j, const char *const *arguments, bool training, bool low, const char *what, struct err *e);
 /* After SIGCHLD, again and again until it is false: takes one job that has ended. */
 bool jobs_reap(struct jobs *j, struct job_end *out);
+/* The job that was started last. */
+struct job *jobs_last(struct jobs *j);
+/* The last line that it wrote so far, "" none: how far it is. Returns buf. */
+const char *jobs_says(const struct job *job, char *buf, size_t n);
+const struct job *jobs_find(const struct jobs *j, pid_t pid);           /* NULL: it has ended */
 const struct job *jobs_training(const struct jobs *j, const char *run); /* NULL as run: any; NULL: none */
+/* The interface ends: what only it would look at is stopped (SIGTERM, then SIGKILL); trainings and those that stay go on. */
+void jobs_close(struct jobs *j);
 void jobs_signal(const struct job *job, int number);
 
 #endif

@@ -177,7 +177,7 @@ static int open_signals(void) {
 static void update_runs(struct app *a, double now) {
   a->update_at = runs_working(&a->runs) || a->jobs.n ? now + look_time : 0;
   if (runs_update(&a->runs)) tell_screens(a);
-  if (runs_working(&a->runs)) {
+  if (runs_working(&a->runs) || a->jobs.n) {
     app_changed(a); /* the time that is left */
     if (a->update_at <= now) a->update_at = now + look_time;
   }
@@ -311,6 +311,7 @@ bool app_open(struct app *a, struct err *e) {
 }
 
 void app_close(struct app *a) {
+  jobs_close(&a->jobs);
   for (int i = 0; i < SCREEN_COUNT; i++) {
     if (a->state[i] && screens[i]->release) screens[i]->release(a);
     free(a->state[i]);

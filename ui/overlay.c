@@ -5,6 +5,7 @@
 
 #include "keys.h"
 #include "ui/app.h"
+#include "ui/complete.h"
 
 static void open_overlay(struct app *a, enum overlay_kind kind, const char *title) {
   a->overlay = (struct overlay){.kind = kind};
@@ -25,6 +26,22 @@ void overlay_ask(struct app *a, const char *title, const char *initial, void (*t
   a->overlay.typed = typed;
   a->overlay.check = check;
   check_line(a);
+}
+
+void overlay_ask_path(struct app *a, const char *title, const char *initial, void (*typed)(struct app *, const char *),
+                      bool (*check)(struct app *, const char *, char *, size_t)) {
+  overlay_ask(a, title, initial, typed, check);
+  a->overlay.path = true;
+}
+
+static void complete_path(struct app *a) {
+  struct overlay *o = &a->overlay;
+  char text[LINE_BYTES];
+  text_put(text, sizeof text, "%s", o->line.text);
+  int n = path_complete(text, sizeof text);
+  line_set(&o->line, text);
+  check_line(a);
+  if (n > 1 && *o->refusal) text_put(o->refusal, sizeof o->refusal, "%d names begin so", n);
 }
 
 void overlay_choose(struct app *a, const char *title, const char *text, const struct choice *choices, int n,
@@ -145,6 +162,8 @@ static void ask_key(struct app *a, int key, int modifiers) {
     void (*typed)(struct app *, const char *) = o->typed;
     close_overlay(a);
     typed(a, text);
+  } else if (o->path && key == KEY_TAB) {
+    complete_path(a);
   } else if (line_key(&o->line, key, modifiers)) {
     check_line(a);
   }
@@ -240,7 +259,8 @@ static void draw_ask(struct app *a) {
   if (*o->refusal)
     canvas_field(&a->canvas, r.x, r.y + 1, r.w, ALIGN_LEFT, STYLE_ERROR, o->refusal);
   else
-    canvas_field(&a->canvas, r.x, r.y + 1, r.w, ALIGN_LEFT, STYLE_DIM, "Enter: take it   Esc: leave it");
+    canvas_field(&a->canvas, r.x, r.y + 1, r.w, ALIGN_LEFT, STYLE_DIM,
+                 o->path ? "Enter: take it   Tab: complete   Esc: leave it" : "Enter: take it   Esc: leave it");
 }
 
 static int choose_rows(const struct app *a) {

@@ -29,6 +29,7 @@ struct overlay {
   char title[200];
   char text[1500]; /* OVERLAY_CHOOSE: what it is about */
   struct line_edit line;
+  bool path;         /* OVERLAY_ASK: Tab completes it as a path */
   char refusal[300]; /* what is wrong with the line, while it is typed */
   void (*typed)(struct app *a, const char *text);
   /* Whether the text may stand; what is wrong into why. NULL: anything. */
@@ -41,6 +42,9 @@ struct overlay {
 /* Asks for a line: typed is called with it on Enter, not at all on Esc. */
 void overlay_ask(struct app *a, const char *title, const char *initial, void (*typed)(struct app *, const char *),
                  bool (*check)(struct app *, const char *, char *, size_t));
+/* The line that is asked for is a path: Tab completes it. */
+void overlay_ask_path(struct app *a, const char *title, const char *initial, void (*typed)(struct app *, const char *),
+                      bool (*check)(struct app *, const char *, char *, size_t));
 /* Asks to choose: by the key, by Enter, by the mouse; Esc: nothing is called. choices [n] must outlive it. */
 void overlay_choose(struct app *a, const char *title, const char *text, const struct choice *choices, int n,
                     void (*chosen)(struct app *, int));

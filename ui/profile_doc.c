@@ -217,7 +217,8 @@ void profile_facts(const char *path, struct profile_facts *f) {
   *f = (struct profile_facts){.ok = false};
   if (p && profile_load(p, path, embedded_files, NULL, 0, &e)) {
     const struct settings *s = &p->settings;
-    *f = (struct profile_facts){true, s->train.mode == MODE_LORA, s->train.steps, s->train.width, s->train.height, ""};
+    *f = (struct profile_facts){
+        true, s->train.mode == MODE_LORA, s->losses.prior, s->losses.pdm, s->train.steps, s->train.width, s->train.height, ""};
   } else {
     text_put(f->trouble, sizeof f->trouble, "%s", e.text);
   }

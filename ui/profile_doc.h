@@ -38,7 +38,7 @@ const char *doc_default(const struct profile_doc *d, const struct key *k);
 
 /* What a dialog says of a profile. */
 struct profile_facts {
-  bool ok, lora;
+  bool ok, lora, prior, pdm; /* prior, pdm: those losses are used */
   int steps, width, height;
   char trouble[1024];
 };

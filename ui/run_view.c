@@ -79,6 +79,7 @@ static bool take_key(void *user, const char *section, const char *name, const ch
   (void)line;
   (void)e;
   if (!strcmp(section, "train") && !strcmp(name, "steps")) v->steps = atoi(value);
+  if (!strcmp(section, "train") && !strcmp(name, "mode")) v->lora = !strcmp(value, "lora");
   if (!strcmp(section, "samples") && !strcmp(name, "seed")) v->seed = strtoull(value, NULL, 10);
   if (!strcmp(section, "prompts") && !strcmp(name, "test") && v->prompts < MAX_TEST_PROMPTS) {
     const char *copy = strings_add(&v->owner, value, strlen(value));

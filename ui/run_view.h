@@ -31,6 +31,7 @@ struct run_view {
   struct live live; /* RUN_WORKING, RUN_PAUSED */
   double live_at;   /* when live.txt was written, seconds since 1970 */
   int steps;        /* of the profile */
+  bool lora;        /* of the profile: its mode */
   const char *prompt[MAX_TEST_PROMPTS];
   int prompts;
   uint64_t seed;        /* of the first picture of a prompt */

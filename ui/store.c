@@ -35,13 +35,21 @@ static bool embedded_has(const char *path) {
   return false;
 }
 
-bool subject_mask(const struct subject *s, int i, char *buf, size_t n) {
-  char base[256], inside[512];
-  stem(s->photograph[i], base, sizeof base);
-  if (text_put(buf, n, "%s/masks/%s.png", s->dir, base) && is_file(buf)) return true;
+/* In masks/ beside the photographs. */
+static bool given_mask(const struct subject *s, const char *base, char *buf, size_t n) {
+  char inside[512];
   if (!text_put(buf, n, "%s/masks/%s.png", s->images, base)) return false;
   if (strncmp(s->images, "embedded:", 9)) return is_file(buf);
   return text_put(inside, sizeof inside, "demo-subject/%s/masks/%s.png", s->images + 9, base) && embedded_has(inside);
+}
+
+enum mask_kind subject_mask_kind(const struct subject *s, int i, char *buf, size_t n) {
+  char base[256];
+  stem(s->photograph[i], base, sizeof base);
+  if (text_put(buf, n, "%s/masks/%s.png", s->dir, base) && is_file(buf)) return MASK_OWN;
+  if (given_mask(s, base, buf, n)) return MASK_GIVEN;
+  if (text_put(buf, n, "%s/derived/%s.png", s->dir, base) && is_file(buf)) return MASK_DERIVED;
+  return MASK_MISSING;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------------- */
@@ -74,7 +82,7 @@ static void list_photographs(struct subject *s) {
     char *copy = strdup(name);
     if (copy) s->photograph[s->photographs++] = copy;
   }
-  for (int i = 0; i < s->photographs; i++) s->masks += subject_mask(s, i, ignored, sizeof ignored);
+  for (int i = 0; i < s->photographs; i++) s->masks += subject_mask_kind(s, i, ignored, sizeof ignored) != MASK_MISSING;
   if (!s->photographs) text_put(s->trouble, sizeof s->trouble, "there is no PNG, JPEG or WebP picture in the directory");
 }
 

@@ -16,7 +16,7 @@ struct subject {
   char chosen[3500]; /* the checkpoint that was kept, "" none */
   bool archived;
   char *photograph[MAX_PHOTOGRAPHS]; /* file names, owned */
-  int photographs, masks;            /* masks: how many of them have one */
+  int photographs, masks;            /* masks: how many of them have one, derived ones too */
   char trouble[200];                 /* why there are no photographs; "" none */
   bool marked;
 };
@@ -46,7 +46,9 @@ bool store_choose(struct store *s, int i, const char *checkpoint, struct err *e)
 const char *subject_profile(const struct subject *s, char *buf, size_t n);
 /* The path of photograph i: a file, or "embedded:poodle/1.jpg". Returns buf. */
 const char *subject_photograph(const struct subject *s, int i, char *buf, size_t n);
-/* The file of its mask where one is found: with the subject, then masks/ beside the photographs. False: none. */
-bool subject_mask(const struct subject *s, int i, char *buf, size_t n);
+/* Where its mask is: MASK_OWN with the subject, accepted (masks/); MASK_GIVEN in masks/ beside the photographs; MASK_DERIVED with the subject, derived and not
+   accepted (derived/). The first of these; its file into buf. */
+enum mask_kind { MASK_MISSING, MASK_DERIVED, MASK_GIVEN, MASK_OWN };
+enum mask_kind subject_mask_kind(const struct subject *s, int i, char *buf, size_t n);
 
 #endif

@@ -101,6 +101,11 @@ static void next_in_queue(struct app *a) {
 }
 
 void training_ended(struct app *a, const struct job_end *end) {
+  if (end->job.ended) {
+    end->job.ended(a, end);
+    app_changed(a);
+    return;
+  }
   if (!end->job.training) {
     outlook_end(&a->forecast, end);
     if (a->forecast.again) profile_forecast(a);

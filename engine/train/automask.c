@@ -164,23 +164,26 @@ static bool full_size(const struct derivation *k, int i, const struct image *mas
   return true;
 }
 
-static bool write_again(const struct derivation *k, const char *path, const struct image *im, const struct png_text *text, struct err *e) {
+static bool write_again(const struct derivation *k, const char *path, const struct image *im, const struct png_text *text, int n,
+                        struct err *e) {
   bool ok;
-  do ok = image_write_png(path, im, text, 1, e);
+  do ok = image_write_png(path, im, text, n, e);
   while (!ok && room_again(k->j->room, path, e));
   return ok;
 }
 
 static bool write_files(const struct derivation *k, int i, const struct image *mask, struct err *e) {
   const struct photograph *p = k->j->data->photograph + i;
-  char path[PATH], overlay[PATH], key[65];
+  char path[PATH], overlay[PATH], key[65], confidence[32];
   struct image picture = {0}, whole = {0};
   key_of(k, i, key);
   mask_path(k->j, p, "", path);
   mask_path(k->j, p, "-overlay", overlay);
-  struct png_text text = {AUTOMASK_KEY, key};
-  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && write_again(k, overlay, &picture, &text, e) &&
-            full_size(k, i, mask, &whole, e) && write_again(k, path, &whole, &text, e);
+  snprintf(confidence, sizeof confidence, "%.2f", k->item[i].confidence);
+  const struct png_text text[] = {{AUTOMASK_KEY, key}, {AUTOMASK_CONFIDENCE, confidence}};
+  int n = p->mask_given ? 1 : 2;
+  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && write_again(k, overlay, &picture, text, n, e) &&
+            full_size(k, i, mask, &whole, e) && write_again(k, path, &whole, text, n, e);
   image_release(&picture);
   image_release(&whole);
   return ok;

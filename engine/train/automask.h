@@ -37,6 +37,7 @@ int64_t segment_buffers(int w, int h); /* of one picture of that size */
 
 /* Key in the PNG text of what was written here. */
 #define AUTOMASK_KEY "pdmbooth-mask"
+#define AUTOMASK_CONFIDENCE "pdmbooth-confidence" /* of a derived one: "0.62" */
 /* Below this a mask is better looked at. */
 #define AUTOMASK_SURE 0.45
 

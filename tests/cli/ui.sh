@@ -20,10 +20,35 @@ check "first start: its profile is a file" test -f data/pdmbooth/subjects/poodle
 
 mkdir photographs
 cp "$top"/assets/demo-subject/poodle/[12].jpg photographs
-lines "subject.add photographs" dog2 dog zwx quit
+cp photographs/1.jpg photographs/3.jpg
+lines "subject.add photographs" dog2 dog zwx "a picture of {token} {class}" quit
 check "new subject: named, with class and token" grep -q '^token = zwx' data/pdmbooth/subjects/dog2/profile.ini
-check "new subject: the photographs stay" test "$(ls photographs)" = "$(printf '1.jpg\n2.jpg')"
+check "new subject: the photographs stay" test "$(ls photographs)" = "$(printf '1.jpg\n2.jpg\n3.jpg')"
+check "new subject: its prompt" grep -q '^instance = a picture of {token} {class}' data/pdmbooth/subjects/dog2/profile.ini
 check "new subject: shown" grep -q 'it is zwx dog' out
+# session FILE LINE...: the lines, then the session goes on until FILE is there (two minutes); what it prints is in out
+session() {
+  file=$1 tries=0
+  shift
+  {
+    printf '%s\n' "$@"
+    while ! ls $file >/dev/null 2>&1 && [ $tries -lt 1200 ]; do sleep 0.1; tries=$((tries + 1)); done
+    sleep 1
+    echo quit
+  } | timeout 200 "$program" --plain >out 2>err
+}
+subject=data/pdmbooth/subjects/dog2
+session "$subject/derived/3.png" "subject.select dog2" 2
+check "new subject: its masks are derived at once" test -s $subject/derived/1.png -a -s $subject/derived/2.png
+lines "subject.select dog2" 2
+check "masks: derived, how sure, and what they leave" grep -q 'derived, confidence 0\.[0-9]*.*leaves [0-9]* of 256 training elements' out
+lines "subject.select dog2" 2 i s quit
+check "masks: the corrected one is the subject's" test -s $subject/masks/1.png -a ! -e $subject/masks/2.png
+before=$(cksum <$subject/derived/2.png)
+rm $subject/derived/2.png
+session "$subject/derived/2.png" "subject.select dog2" 2 mask.derive
+check "masks: the others follow" test "$(cksum <$subject/derived/2.png)" != "$before"
+check "masks: nothing is written beside the photographs" test ! -e photographs/masks
 lines "subject.add nowhere" quit
 check "a directory that is not there is refused" grep -q 'no such directory\|No such file' out
 lines "subject.select dog2" "subject.rename dog3" "subject.duplicate dog4" "subject.archive" quit
@@ -33,7 +58,7 @@ check "archive" grep -q '^archived = true' data/pdmbooth/subjects/dog4/subject.i
 # a profile is changed, checked while it is typed, and saved with its comments
 profile=data/pdmbooth/subjects/poodle/profile.ini
 lines "subject.select poodle" "profile.key train.steps" 2 "profile.key train.batch" 1 "profile.key prior.images" 2 "profile.key prior.steps" 2 "profile.key losses.pdm_steps" 4 \
-  "profile.key samples.every" 1 "profile.key samples.steps" 2 "profile.key samples.count" 1 profile.save quit
+  "profile.key samples.every" 1 "profile.key checkpoints.every" 1 "profile.key samples.steps" 2 "profile.key samples.count" 1 profile.save quit
 check "profile: changed" grep -q '^steps = 2$' $profile
 check "profile: comments stay" grep -q '^; found by trying' $profile
 check "profile: the old one is kept" sh -c "test -s $profile.bak && ! grep -q '^steps = 2\$' $profile.bak"
@@ -55,11 +80,36 @@ check "the run was finished without the interface" grep -q '"status":"done"' "$r
 lines 5 7 quit
 check "a run that is over is shown" grep -q 'done after 2 of 2 steps' out
 check "its log" grep -q '[0-9] info: running' out
-lines 6 "*" "compare.note eyes are right" x K compare.sheet quit
+lines 6 "*" "compare.note eyes are right" x K k compare.sheet quit
 check "compare: a verdict is kept with the run" grep -q '^stars = 1' "$run/verdicts.ini"
 check "compare: note and rejection" test "$(grep -c '^note = eyes are right\|^rejected = true' "$run/verdicts.ini")" -eq 2
 check "compare: the kept checkpoint is the subject's" grep -q "^chosen = .*checkpoints/final" data/pdmbooth/subjects/poodle/subject.ini
 check "compare: contact sheet" test -s "$run/compare.png"
+
+# what no run has drawn is drawn on demand
+session "$run/compare/final/a-red-dog-*-0.png" "subject.select poodle" 6 "compare.prompt a red {class}" m
+check "compare: a prompt of one's own, drawn on demand" test "$(ls "$run"/compare/final | grep -c '^a-red-dog-[0-9a-f]*-0\.png$')" -eq 1
+check "compare: nothing half-written" test "$(ls "$run"/compare/final | wc -l)" -eq 1
+session "$run/compare/base/a-red-dog-*-0.png" "subject.select poodle" 6 "compare.scale 0" compare.down compare.down m
+check "compare: the base model at scale 0" test "$(ls "$run"/compare/base | wc -l)" -eq 1
+lines "subject.select poodle" 6 compare.left x compare.right "compare.keep only" y quit
+check "compare: keeping offers to delete the rejected" test ! -e "$run/checkpoints/step-000001" -a -d "$run/checkpoints/final"
+session "$scratch/kept.safetensors" "subject.select poodle" 6 "compare.export single-file $scratch/kept.safetensors"
+"$program" inspect "$scratch/kept.safetensors" >out
+check "compare: exported" test $? -eq 0
+lora=data/pdmbooth/runs/poodle/20990101-000000-lora
+"$program" --batch embedded:demo-lora --run-dir $lora --quiet --set train.steps=1 --set losses.pdm=false --set prior.images=1 --set prior.steps=1 \
+  --set samples.steps=1 --set samples.count=1 --set prompts.test="a photo of sks dog" >/dev/null
+session "$lora/compare/final/scale-0.50/*.png" "subject.select poodle" 6 "compare.scale 0.5" m
+check "compare: a LoRA at half its strength" test "$(ls $lora/compare/final/scale-0.50 | wc -l)" -eq 1
+session "$scratch/kohya.safetensors" "subject.select poodle" 6 "compare.export lora-kohya $scratch/kohya.safetensors"
+check "compare: a LoRA in another dialect" grep -q -a lora_unet "$scratch/kohya.safetensors"
+
+lines "subject.select poodle" 3 "prompt.set live" "prompt.keep mine" prompt.delete "prompt.set mine" prompt.save quit
+check "prompts: a set is kept with the subject" test "$(grep -c '^prompt = ' data/pdmbooth/subjects/poodle/prompts.ini)" -eq 25
+check "prompts: and taken again" test "$(grep -c '^test = ' $profile)" -eq 25
+lines "subject.select poodle" 4 "profile.against $run" "profile.take" quit 1
+check "profile: what differs from a run" grep -q "against .*$(basename "$run")" out
 lines "subject.select poodle" 2 i s quit
 check "masks: kept with the subject, with those of the others" test "$(ls data/pdmbooth/subjects/poodle/masks | wc -l)" -eq 5
 check "masks: the profile uses them" grep -q "^mask_dir = .*/subjects/poodle/masks" $profile

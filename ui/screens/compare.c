@@ -9,7 +9,7 @@
 struct compare_state *compare_state(struct app *a) {
   if (!a->state[SCREEN_COMPARE]) {
     struct compare_state *s = calloc(1, sizeof *s);
-    if (s) s->other_x = -1;
+    if (s) s->other_x = -1, s->scale = 1;
     a->state[SCREEN_COMPARE] = s;
   }
   return a->state[SCREEN_COMPARE];
@@ -25,51 +25,86 @@ static void add_prompts(struct compare_state *s, const struct run_view *v) {
   }
 }
 
-/* All its steps, or only the last one. */
-static void add_steps(struct compare_state *s, const struct run_view *v, bool all) {
-  for (int i = 0; i < v->n_samples; i++) {
-    bool last_of_step = i + 1 == v->n_samples || v->samples[i + 1].step != v->samples[i].step;
-    if (!last_of_step || (!all && i + 1 < v->n_samples) || s->columns == MAX_COLUMNS) continue;
-    s->column[s->columns++] = (struct compare_column){v, v->samples[i].step};
+static void add_step(struct compare_state *s, const struct run_view *v, int step) {
+  int at = s->columns, first = at;
+  while (first > 0 && s->column[first - 1].run == v) first--;
+  for (int i = first; i < s->columns; i++) {
+    if (s->column[i].step == step) return;
   }
+  if (at == MAX_COLUMNS) return;
+  for (; at > first && s->column[at - 1].step > step; at--) s->column[at] = s->column[at - 1];
+  s->column[at] = (struct compare_column){v, step};
+  s->columns++;
+}
+
+/* All its steps that have samples or a checkpoint, or only the last one. */
+static void add_steps(struct compare_state *s, const struct run_view *v, bool all) {
+  int first = s->columns;
+  for (int i = 0; i < v->n_samples; i++) add_step(s, v, v->samples[i].step);
+  for (int i = 0; i < v->n_checkpoints; i++) add_step(s, v, v->checkpoints[i].step);
+  if (all || s->columns - first < 2) return;
+  s->column[first] = s->column[s->columns - 1];
+  s->columns = first + 1;
+}
+
+/* Another run than before: its newest step is looked at first. */
+static void begin_run(struct compare_state *s, const char *path) {
+  verdicts_read(&s->verdicts[0], path);
+  compare_read_typed(s, path);
+  s->x = MAX_COLUMNS;
+  s->other_x = -1;
+  s->scale = 1;
+  s->y = s->picture = s->first_x = s->first_y = 0;
 }
 
 void compare_gather(struct app *a) {
   struct compare_state *s = compare_state(a);
   const struct run_view *v = &a->runs.view;
-  if (!s) return;
   char verdicts[3600];
+  if (!s) return;
   text_put(verdicts, sizeof verdicts, "%s/verdicts.ini", v->path);
-  if (strcmp(verdicts, s->verdicts.path)) { /* another run: its newest step is looked at first */
-    verdicts_read(&s->verdicts, v->path);
-    s->x = MAX_COLUMNS;
-    s->other_x = -1;
-    s->y = s->picture = s->first_x = s->first_y = 0;
-  }
+  if (strcmp(verdicts, s->verdicts[0].path)) begin_run(s, v->path);
+  s->seed = v->seed + (uint64_t)s->picture;
   s->columns = s->rows = 0;
   add_prompts(s, v);
   add_steps(s, v, true);
   for (int i = 0; i < s->extras; i++) {
     run_view_update(&s->extra[i]);
     add_prompts(s, &s->extra[i]);
-    add_steps(s, &s->extra[i], false);
+    add_steps(s, &s->extra[i], s->all_steps);
   }
+  for (int i = 0; i < s->typed_n && s->rows < MAX_ROWS; i++) s->prompt[s->rows++] = s->typed[i];
   if (s->x >= s->columns) s->x = s->columns ? s->columns - 1 : 0;
   if (s->y >= s->rows) s->y = s->rows ? s->rows - 1 : 0;
   if (s->other_x >= s->columns) s->other_x = -1;
 }
 
-bool compare_cell(const struct compare_state *s, int x, int y, char *buf, size_t n) {
-  if (x < 0 || x >= s->columns || y < 0 || y >= s->rows) return false;
+const struct run_checkpoint *compare_checkpoint(const struct compare_column *c) {
+  for (int i = c->run->n_checkpoints; i-- > 0;) {
+    if (c->run->checkpoints[i].step == c->step) return &c->run->checkpoints[i];
+  }
+  return NULL;
+}
+
+/* What the run itself drew at that step. */
+static bool own_sample(const struct compare_state *s, int x, int y, uint64_t seed, char *buf, size_t n) {
   const struct run_view *v = s->column[x].run;
   for (int i = 0; i < v->n_samples; i++) {
     const struct run_sample *p = &v->samples[i];
-    if (p->step != s->column[x].step || p->picture != s->picture || p->prompt >= v->prompts) continue;
+    if (p->step != s->column[x].step || v->seed + (uint64_t)p->picture != seed || p->prompt >= v->prompts) continue;
     if (strcmp(v->prompt[p->prompt], s->prompt[y])) continue;
     run_sample_path(v, p, buf, n);
     return true;
   }
   return false;
+}
+
+bool compare_cell(const struct compare_state *s, int x, int y, char *buf, size_t n) {
+  struct order_key k;
+  if (x < 0 || x >= s->columns || y < 0 || y >= s->rows) return false;
+  bool drawable = compare_key_of(s, x, &k);
+  if (k.scale == 1 && own_sample(s, x, y, s->seed, buf, n)) return true;
+  return drawable && is_file(order_picture(&k, s->prompt[y], buf, n));
 }
 
 /* --- actions ------------------------------------------------------------------------------------------------------------------------- */
@@ -92,18 +127,25 @@ MOVE(right, 1, 0)
 MOVE(up, 0, -1)
 MOVE(down, 0, 1)
 
-static void seed(struct app *a, int by) {
+/* One further, or back to the first behind those that the runs have drawn, unless more is asked for. */
+static void seed(struct app *a, bool more) {
   struct compare_state *s = compare_state(a);
   int most = 0;
   if (!s) return;
   for (int i = 0; i < a->runs.view.n_samples; i++)
     if (a->runs.view.samples[i].picture > most) most = a->runs.view.samples[i].picture;
-  s->picture = (s->picture + by + most + 1) % (most + 1);
+  s->picture = more || s->picture < most ? s->picture + 1 : 0;
+  s->seed = a->runs.view.seed + (uint64_t)s->picture;
 }
 
 static void next_seed(struct app *a, const char *argument) {
   (void)argument;
-  seed(a, 1);
+  seed(a, false);
+}
+
+static void further_seed(struct app *a, const char *argument) {
+  (void)argument;
+  seed(a, true);
 }
 
 static void mark_other(struct app *a, const char *argument) {
@@ -146,55 +188,6 @@ static void photographs(struct app *a, const char *argument) {
   if (compare_state(a)) compare_state(a)->photographs = !compare_state(a)->photographs;
 }
 
-/* --- verdicts --------------------------------------------------------------------------------------------------------------------------- */
-
-/* That of the step in the cursor's column; NULL: none can be given. */
-static struct verdict *here(struct app *a) {
-  struct compare_state *s = compare_state(a);
-  if (!s || !s->columns) return NULL;
-  if (s->column[s->x].run == &a->runs.view) return verdicts_give(&s->verdicts, s->column[s->x].step);
-  app_say(a, "look at that run first (Train screen): verdicts are kept with the run");
-  return NULL;
-}
-
-static void write_verdicts(struct app *a) {
-  struct err e = {0};
-  if (!verdicts_write(&compare_state(a)->verdicts, &e)) app_complain(a, "%s", e.text);
-}
-
-static void star(struct app *a, const char *argument) {
-  struct verdict *v = here(a);
-  (void)argument;
-  if (!v) return;
-  v->stars = (v->stars + 1) % (MOST_STARS + 1);
-  write_verdicts(a);
-}
-
-static void reject(struct app *a, const char *argument) {
-  struct verdict *v = here(a);
-  (void)argument;
-  if (!v) return;
-  v->rejected = !v->rejected;
-  write_verdicts(a);
-}
-
-static void set_note(struct app *a, const char *text) {
-  struct verdict *v = here(a);
-  if (!v) return;
-  text_put(v->note, sizeof v->note, "%s", text);
-  for (char *p = v->note; (p = strstr(p, " ;"));) p[1] = ',';
-  write_verdicts(a);
-}
-
-static void note(struct app *a, const char *argument) {
-  struct verdict *v = here(a);
-  if (!v) return;
-  if (argument)
-    set_note(a, argument);
-  else
-    overlay_ask(a, "Note", v->note, set_note, NULL);
-}
-
 /* --- other runs in the grid ------------------------------------------------------------------------------------------------------------------ */
 
 static int offered[MAX_CHOICES];
@@ -205,7 +198,9 @@ static void add_offered(struct app *a, int index) {
     app_complain(a, "%d other runs are the most", MAX_OTHER_RUNS);
     return;
   }
-  run_view_open(&s->extra[s->extras++], a->runs.item[offered[index]].path);
+  const char *path = a->runs.item[offered[index]].path;
+  verdicts_read(&s->verdicts[1 + s->extras], path);
+  run_view_open(&s->extra[s->extras++], path);
   compare_gather(a);
 }
 
@@ -234,21 +229,39 @@ static void drop_runs(struct app *a, const char *argument) {
   compare_gather(a);
 }
 
+static void all_steps(struct app *a, const char *argument) {
+  struct compare_state *s = compare_state(a);
+  (void)argument;
+  if (!s) return;
+  s->all_steps = !s->all_steps;
+  compare_gather(a);
+}
+
 static const struct action actions[] = {
     {"compare.large", "Enter z", "large", "The picture as large as the window; again: the grid.", large},
+    {"compare.make", "m", "draw", "Draw the picture that is missing here, at low priority while you go on looking.", compare_make},
     {"compare.mark", "b", "mark B", "Mark the column as B, to compare others with.", mark_other},
     {"compare.flip", "f Space", "flip", "Show B at the same place, and back.", flip},
+    {"compare.star", "*", "star", "One star more, up to three.", compare_star},
+    {"compare.reject", "x", "reject", "Reject the checkpoint of this step, or take that back.", compare_reject},
+    {"compare.keep", "K", "keep", "Make its checkpoint the subject's chosen one, export it, and delete the rejected ones.", compare_keep},
+    {"compare.weaker", "<", "scale", "A weaker LoRA; 0 is the base model.", compare_weaker},
     {"compare.beside", "v", "beside", "A and B side by side.", beside},
     {"compare.difference", "d", "difference", "Where A and B differ, as a heat map.", difference},
-    {"compare.star", "*", "star", "One star more, up to three.", star},
-    {"compare.reject", "x", "reject", "Reject the checkpoint of this step, or take that back.", reject},
-    {"compare.keep", "K", "keep", "Make its checkpoint the subject's chosen one.", compare_keep},
     {"compare.seed", "n", "seed", "The pictures of the next seed.", next_seed},
-    {"compare.note", "N", NULL, "A note for this step.", note},
+    {"compare.make-all", "M", NULL, "Draw everything that is missing in the grid.", compare_make_all},
+    {"compare.cancel", "c", NULL, "Draw no more of what is missing.", compare_cancel},
+    {"compare.stronger", ">", NULL, "A stronger LoRA.", compare_stronger},
+    {"compare.scale", "w", NULL, "Type the strength of the LoRA.", compare_scale},
+    {"compare.further-seed", "+", NULL, "The next seed, also one that no run has drawn.", further_seed},
+    {"compare.prompt", "i", NULL, "Another prompt, as a row of its own.", compare_prompt},
+    {"compare.export", "e", NULL, "Write the checkpoint in the form that another program reads.", compare_export},
+    {"compare.note", "N", NULL, "A note for this step.", compare_note},
     {"compare.delete", "X", NULL, "Delete the checkpoints of rejected steps, after showing the space that this frees.", compare_delete},
     {"compare.photographs", "p", NULL, "The subject's photographs beside, or not.", photographs},
     {"compare.add-run", "a", NULL, "Put the last samples of another run of the subject beside.", add_run},
     {"compare.drop-runs", "A", NULL, "Only the run that is looked at.", drop_runs},
+    {"compare.all-steps", "g", NULL, "All steps of the other runs, or only their last.", all_steps},
     {"compare.sheet", "s", NULL, "Write the grid as a contact sheet, a PNG in the run's directory.", compare_sheet},
     {"compare.left", "Left h", NULL, "The step before.", left},
     {"compare.right", "Right l", NULL, "The next step.", right},
@@ -273,6 +286,7 @@ static void mouse(struct app *a, struct rect r, const struct input_event *ev) {
 static void release(struct app *a) {
   struct compare_state *s = compare_state(a);
   while (s->extras) run_view_close(&s->extra[--s->extras]);
+  orders_release(&s->orders);
 }
 
 const struct screen compare_screen = {.title = "Compare",

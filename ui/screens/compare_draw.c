@@ -4,29 +4,68 @@
 
 #include "ui/screens/compare.h"
 
-static const struct verdict *verdict_of(const struct app *a, const struct compare_state *s, int x) {
-  return s->column[x].run == &a->runs.view ? verdicts_at(&s->verdicts, s->column[x].step) : NULL;
+/* The part of a run's name that tells it from the others: without the date. */
+static const char *tail_of(const char *name) {
+  size_t digits = strspn(name, "0123456789-");
+  return name[digits] ? name + digits : name;
+}
+
+/* The lowest probe loss of the columns of its run. */
+static bool is_best(struct compare_state *s, int x, double probe) {
+  double other;
+  int n = 0;
+  for (int i = 0; i < s->columns; i++) {
+    if (s->column[i].run != s->column[x].run || !compare_probe(s, i, &other)) continue;
+    n++;
+    if (other < probe) return false;
+  }
+  return n > 1;
+}
+
+static bool any_probe(struct compare_state *s) {
+  double ignored;
+  for (int i = 0; i < s->columns; i++) {
+    if (compare_probe(s, i, &ignored)) return true;
+  }
+  return false;
 }
 
 /* "step 200", with stars, a cross and B. */
-static void draw_column_head(struct app *a, const struct compare_state *s, int x, int at, int y, int w) {
-  const struct verdict *v = verdict_of(a, s, x);
+static void draw_column_head(struct app *a, struct compare_state *s, int x, int at, int y, int w, int head) {
+  const struct verdict *v = compare_verdict(s, a, x);
   enum style style = v && v->rejected ? STYLE_ERROR : x == s->x ? STYLE_TITLE : STYLE_HEADER;
   int end = at + w;
   bool own = s->column[x].run == &a->runs.view;
-  at += own ? canvas_printf(&a->canvas, at, y, style, "%d", s->column[x].step)
-            : canvas_printf(&a->canvas, at, y, STYLE_CURVE_1, "%.15s", s->column[x].run->name);
+  double probe;
+  if (head > 1 && compare_probe(s, x, &probe))
+    canvas_printf(&a->canvas, at, y + 1, is_best(s, x, probe) ? STYLE_OK : STYLE_DIM, "%.4f", probe);
+  at += canvas_printf(&a->canvas, at, y, style, "%d", s->column[x].step);
+  if (!own)
+    at += 1 + canvas_printf(&a->canvas, at + 1, y, STYLE_CURVE_0 + 1 + (int)(s->column[x].run - s->extra) % (CURVE_STYLES - 1), "%.*s",
+                            end > at + 2 ? end - at - 2 : 0, tail_of(s->column[x].run->name));
   if (x == s->other_x) at += canvas_text(&a->canvas, at + 1, y, STYLE_ACCENT, "B") + 1;
   for (int i = 0; v && i < v->stars && at < end; i++) canvas_put(&a->canvas, at++, y, STYLE_STAR, canvas_sign(&a->canvas, SIGN_STAR));
   if (v && v->rejected && at < end) canvas_put(&a->canvas, at, y, STYLE_ERROR, canvas_sign(&a->canvas, SIGN_CROSS));
 }
 
-static void show_cell(struct app *a, const struct compare_state *s, struct rect r, int x, int y) {
+/* What is not there yet: whether it is drawn, waits, can be asked for, or cannot. */
+static void show_missing(struct app *a, struct rect r, struct compare_state *s, int x, int y) {
+  struct order_key k;
+  bool can = compare_key_of(s, x, &k);
+  enum order_state state = can ? order_state(&s->orders, &k, s->prompt[y]) : ORDER_NONE;
+  const char *word = !can ? "no checkpoint" : state == ORDER_DRAWN ? "is drawn" : state == ORDER_WAITS ? "waits" : "m draws it";
+  int middle = r.y + r.h / 2;
+  canvas_put(&a->canvas, r.x + r.w / 2, middle, state ? STYLE_ACCENT : STYLE_DIM,
+             canvas_sign(&a->canvas, can ? state == ORDER_DRAWN ? SIGN_PLAY : SIGN_CIRCLE : SIGN_DOT));
+  if (r.w >= 14 && r.h > 2) canvas_field(&a->canvas, r.x, middle + 1, r.w, ALIGN_CENTRE, state ? STYLE_ACCENT : STYLE_DIM, word);
+}
+
+static void show_cell(struct app *a, struct compare_state *s, struct rect r, int x, int y) {
   char path[4096];
   if (compare_cell(s, x, y, path, sizeof path))
     album_show(a, r, path);
   else
-    canvas_put(&a->canvas, r.x + r.w / 2, r.y + r.h / 2, STYLE_DIM, canvas_sign(&a->canvas, SIGN_CIRCLE));
+    show_missing(a, r, s, x, y);
 }
 
 static void scroll_to(int at, int shown, int *first) {
@@ -37,17 +76,17 @@ static void scroll_to(int at, int shown, int *first) {
 
 static void draw_grid(struct app *a, struct rect r, struct compare_state *s) {
   /* as large as lets all columns and, where it can be, all rows be seen; a line of each is the prompt's */
-  int h = (r.w / s->columns - 1) / 2 + 1, fits = (r.h - 1) / s->rows;
+  int head = any_probe(s) && r.h > 12 ? 2 : 1, h = (r.w / s->columns - 1) / 2 + 1, fits = (r.h - head) / s->rows;
   if (h > fits) h = fits;
   h = h < 5 ? 5 : h > 17 ? 17 : h;
   int w = 2 * (h - 1) + 1;
-  s->grid = rect_inset(r, 0, 1, 0, 0);
+  s->grid = rect_inset(r, 0, head, 0, 0);
   s->cell_w = w;
   s->cell_h = h;
-  int columns = r.w / w, rows = (r.h - 1) / h;
+  int columns = r.w / w, rows = (r.h - head) / h;
   scroll_to(s->x, columns, &s->first_x);
   scroll_to(s->y, rows, &s->first_y);
-  for (int i = 0; i < columns && s->first_x + i < s->columns; i++) draw_column_head(a, s, s->first_x + i, r.x + i * w, r.y, w - 1);
+  for (int i = 0; i < columns && s->first_x + i < s->columns; i++) draw_column_head(a, s, s->first_x + i, r.x + i * w, r.y, w - 1, head);
   for (int k = 0; k < rows && s->first_y + k < s->rows; k++) {
     int y = s->grid.y + k * h, row = s->first_y + k;
     for (int i = 0; i < columns && s->first_x + i < s->columns; i++) {
@@ -61,24 +100,37 @@ static void draw_grid(struct app *a, struct rect r, struct compare_state *s) {
   }
 }
 
-static void draw_facts(struct app *a, struct rect r, const struct compare_state *s, int x) {
+/* "scale ====---- 0.75": where the slider of the LoRA's strength stands, 0 to 2. */
+static void draw_scale(struct app *a, struct compare_state *s, int x, int y, int w) {
+  enum { BAR = 12 };
+  if (w < BAR + 14) return;
+  int at = x + canvas_text(&a->canvas, x, y, STYLE_DIM, "scale ");
+  canvas_bar(&a->canvas, at, y, BAR, s->scale / 2, STYLE_BAR, STYLE_BAR_REST);
+  canvas_printf(&a->canvas, at + BAR + 1, y, s->scale == 1 ? STYLE_TEXT : STYLE_ACCENT, "%.2f%s", s->scale,
+                s->scale == 0 ? ", the base model" : "");
+}
+
+static void draw_facts(struct app *a, struct rect r, struct compare_state *s, int x) {
   const struct run_view *v = s->column[x].run;
   const struct metrics *m = run_row_at(v, s->column[x].step);
-  const struct verdict *d = verdict_of(a, s, x);
+  const struct verdict *d = compare_verdict(s, a, x);
   int at = r.x + canvas_printf(&a->canvas, r.x, r.y, STYLE_TITLE, "step %d  ", s->column[x].step);
-  at += canvas_printf(&a->canvas, at, r.y, STYLE_DIM, "seed %llu  ", (unsigned long long)v->seed + (unsigned long long)s->picture);
-  if (m && isfinite(m->total)) at += canvas_printf(&a->canvas, at, r.y, STYLE_TEXT, "loss %.4g  ", m->total);
-  if (m && isfinite(m->probe)) canvas_printf(&a->canvas, at, r.y, STYLE_TEXT, "probe %.4g", m->probe);
+  at += canvas_printf(&a->canvas, at, r.y, STYLE_DIM, "seed %llu  ", (unsigned long long)s->seed);
+  if (m && isfinite(m->total) && at + 13 <= r.x + r.w) at += canvas_printf(&a->canvas, at, r.y, STYLE_TEXT, "loss %.4g  ", m->total);
+  if (m && isfinite(m->probe) && at + 12 <= r.x + r.w) canvas_printf(&a->canvas, at, r.y, STYLE_TEXT, "probe %.4g", m->probe);
   if (r.h > 1) canvas_field(&a->canvas, r.x, r.y + 1, r.w, ALIGN_LEFT, STYLE_TEXT, s->prompt[s->y]);
-  if (r.h > 2 && d && *d->note) canvas_field(&a->canvas, r.x, r.y + 2, r.w, ALIGN_LEFT, STYLE_DIM, d->note);
+  int noted = r.h > 2 && d && *d->note ? 1 : 0;
+  if (noted) canvas_field(&a->canvas, r.x, r.y + 2, r.w, ALIGN_LEFT, STYLE_DIM, d->note);
+  if (v->lora || s->scale == 0) draw_scale(a, s, r.x, r.y + 2 + noted, r.h > 2 + noted ? r.w : 0);
 }
 
-static void draw_one(struct app *a, struct rect r, const struct compare_state *s, int x) {
-  draw_facts(a, rect_top(r, 3), s, x);
-  show_cell(a, s, rect_inset(r, 0, 3, 0, 0), x, s->y);
+static void draw_one(struct app *a, struct rect r, struct compare_state *s, int x) {
+  int head = r.h > 12 ? 4 : 3;
+  draw_facts(a, rect_top(r, head), s, x);
+  show_cell(a, s, rect_inset(r, 0, head, 0, 0), x, s->y);
 }
 
-static void draw_difference(struct app *a, struct rect r, const struct compare_state *s) {
+static void draw_difference(struct app *a, struct rect r, struct compare_state *s) {
   char one[4096], other[4096], both[8300];
   draw_facts(a, rect_top(r, 2), s, s->x);
   canvas_printf(&a->canvas, r.x, r.y + 2, STYLE_DIM, "difference from step %d, black: none", s->column[s->other_x].step);
@@ -109,15 +161,25 @@ static void draw_view(struct app *a, struct rect r, struct compare_state *s) {
   }
 }
 
+/* How far the pictures are that are being drawn. */
+static void put_work(struct app *a, struct compare_state *s, char *title, size_t n) {
+  const struct job *job = s->orders.pid ? jobs_find(&a->jobs, s->orders.pid) : NULL;
+  char says[1024];
+  size_t at = strlen(title);
+  if (job) text_put(title + at, n - at, ": draws %d, %.60s", orders_pictures(&s->orders), jobs_says(job, says, sizeof says));
+}
+
 void compare_draw(struct app *a, struct rect r) {
   struct compare_state *s = compare_state(a);
   char title[500];
   if (!s) return;
   text_put(title, sizeof title, "%s %s", a->runs.view.subject, a->runs.view.name);
+  put_work(a, s, title, sizeof title);
   struct rect in = rect_inset(canvas_box(&a->canvas, r, STYLE_BORDER, title), 1, 0, 1, 0);
   if (!s->columns || !s->rows) {
-    canvas_paragraph(&a->canvas, in, 0, STYLE_DIM,
-                     "There are no samples to compare yet: a training draws its test prompts every [samples] every steps.");
+    canvas_paragraph(
+        &a->canvas, in, 0, STYLE_DIM,
+        "There are no samples to compare yet: a training draws its test prompts every [samples] every steps; i adds a prompt.");
     return;
   }
   if (s->photographs) {

@@ -3,31 +3,16 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ui/app.h"
-#include "ui/list.h"
-#include "ui/profile_doc.h"
-#include "ui/screens/profile.h"
+#include "ui/screens/profile_state.h"
 #include "ui/screens/screens.h"
 
-enum { NAME_COLUMNS = 18, VALUE_COLUMNS = 34, MAX_ROWS = 256 };
-
-struct profile_state {
-  struct profile_doc doc;
-  struct list list;
-  int row[MAX_ROWS]; /* index of a key, or -1 - the index of a key whose section begins here */
-  int rows;
-  bool only_set; /* what is not the default */
-  char filter[100];
-  const struct key *edited;
-};
-
-static struct profile_state *state(struct app *a) {
+struct profile_state *profile_state(struct app *a) {
   if (!a->state[SCREEN_PROFILE]) a->state[SCREEN_PROFILE] = calloc(1, sizeof(struct profile_state));
   return a->state[SCREEN_PROFILE];
 }
 
 struct profile_doc *profile_doc_of(struct app *a) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   char path[3200] = "";
   const struct subject *x = app_subject(a);
   if (!s) return NULL;
@@ -35,6 +20,7 @@ struct profile_doc *profile_doc_of(struct app *a) {
   if (strcmp(path, s->doc.path)) {
     if (s->doc.changes) app_complain(a, "%d changes that were not saved are gone", s->doc.changes);
     doc_close(&s->doc);
+    profile_forget_other(s);
     if (*path) doc_open(&s->doc, path);
   }
   return &s->doc;
@@ -49,13 +35,14 @@ static bool shown(const struct profile_state *s, const struct key *k) {
   char name[128];
   text_put(name, sizeof name, "%s.%s", k->section, k->name);
   if (*s->filter && !strcasestr(name, s->filter) && !strcasestr(k->help, s->filter)) return false;
+  if (s->against_loaded) return !profile_same(s, k);
   return !s->only_set || doc_origin(&s->doc, k) != ORIGIN_DEFAULT;
 }
 
-static void make_rows(struct profile_state *s) {
+void profile_rows(struct profile_state *s) {
   const char *section = "";
   s->rows = 0;
-  for (int i = 0; i < key_count && s->rows + 2 < MAX_ROWS; i++) {
+  for (int i = 0; i < key_count && s->rows + 2 < MAX_PROFILE_ROWS; i++) {
     if (!shown(s, &keys[i])) continue;
     if (strcmp(section, keys[i].section)) s->row[s->rows++] = -1 - i;
     section = keys[i].section;
@@ -63,24 +50,24 @@ static void make_rows(struct profile_state *s) {
   }
 }
 
-static const struct key *selected(struct app *a) {
-  struct profile_state *s = state(a);
+const struct key *profile_selected(struct app *a) {
+  struct profile_state *s = profile_state(a);
   if (!s || s->list.selected >= s->rows) return NULL;
   int i = s->row[s->list.selected];
   return i < 0 ? NULL : &keys[i];
 }
 
 static void open_doc(struct app *a) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   if (!profile_doc_of(a)) return;
-  make_rows(s);
+  profile_rows(s);
   if (!s->list.selected) s->list.selected = 1;
   a->forecast.text[0] = a->forecast.summary[0] = 0;
   profile_forecast(a);
 }
 
 static void move(struct app *a, int by) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   if (!s) return;
   int at = s->list.selected + by, step = by < 0 ? -1 : 1;
   if (at < 0) at = 0, step = 1;
@@ -103,7 +90,7 @@ MOVE(page_up, -12)
 MOVE(page_down, 12)
 
 static void set_value(struct app *a, const char *text) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   char before[4096], now[4096];
   if (!s || !s->edited) return;
   doc_value(&s->doc, s->edited, before, sizeof before);
@@ -112,17 +99,23 @@ static void set_value(struct app *a, const char *text) {
   if (!strcmp(before, now)) return;
   doc_set(&s->doc, s->edited, now);
   if (*s->doc.trouble) app_complain(a, "%s", s->doc.trouble);
-  make_rows(s);
+  profile_rows(s);
   profile_forecast(a);
 }
 
+void profile_set(struct app *a, const struct key *k, const char *text) {
+  if (!profile_state(a) || !k) return;
+  profile_state(a)->edited = k;
+  set_value(a, text);
+}
+
 static bool check_value(struct app *a, const char *text, char *why, size_t n) {
-  return doc_allowed(state(a)->edited, text, why, n);
+  return doc_allowed(profile_state(a)->edited, text, why, n);
 }
 
 static void edit(struct app *a, const char *argument) {
-  struct profile_state *s = state(a);
-  const struct key *k = selected(a);
+  struct profile_state *s = profile_state(a);
+  const struct key *k = profile_selected(a);
   char value[4096], title[200], allowed[120];
   if (!k || !s) return;
   s->edited = k;
@@ -142,8 +135,8 @@ static void edit(struct app *a, const char *argument) {
 
 /* The next of the choices, or the other of true and false. */
 static void cycle(struct app *a, const char *argument) {
-  struct profile_state *s = state(a);
-  const struct key *k = selected(a);
+  struct profile_state *s = profile_state(a);
+  const struct key *k = profile_selected(a);
   char value[256], next[64] = "";
   if (!k || (k->type != KEY_BOOL && k->type != KEY_CHOICE && k->type != KEY_WORD)) {
     edit(a, argument);
@@ -162,16 +155,16 @@ static void cycle(struct app *a, const char *argument) {
 }
 
 static void revert(struct app *a, const char *argument) {
-  const struct key *k = selected(a);
+  const struct key *k = profile_selected(a);
   (void)argument;
   if (!k) return;
-  doc_revert(&state(a)->doc, k);
-  make_rows(state(a));
+  doc_revert(&profile_state(a)->doc, k);
+  profile_rows(profile_state(a));
   profile_forecast(a);
 }
 
 void profile_save(struct app *a, const char *argument) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   struct err e = {0};
   int n = s ? s->doc.changes : 0;
   (void)argument;
@@ -182,38 +175,38 @@ void profile_save(struct app *a, const char *argument) {
   else
     app_say(a, "%d changed; the profile as it was is in profile.ini.bak", n);
   if (n) store_reload(&a->store, &e);
-  if (s) make_rows(s);
+  if (s) profile_rows(s);
 }
 
 static void only_set(struct app *a, const char *argument) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   (void)argument;
   if (!s) return;
   s->only_set = !s->only_set;
-  make_rows(s);
+  profile_rows(s);
   s->list.selected = 1;
 }
 
 static void set_filter(struct app *a, const char *text) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   text_put(s->filter, sizeof s->filter, "%s", text);
-  make_rows(s);
+  profile_rows(s);
   s->list = (struct list){.selected = 1};
 }
 
 static void filter(struct app *a, const char *argument) {
-  if (!state(a)) return;
+  if (!profile_state(a)) return;
   if (argument)
     set_filter(a, argument);
   else
-    overlay_ask(a, "Only keys with", state(a)->filter, set_filter, NULL);
+    overlay_ask(a, "Only keys with", profile_state(a)->filter, set_filter, NULL);
 }
 
 /* From the palette: "train.lr", and with a value it is set. */
 static void to_key(struct app *a, const char *argument) {
   char section[64];
   const char *dot = argument ? strchr(argument, '.') : NULL;
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   app_go(a, SCREEN_PROFILE);
   if (!dot || !s) return;
   text_put(section, sizeof section, "%.*s", (int)(dot - argument), argument);
@@ -221,7 +214,7 @@ static void to_key(struct app *a, const char *argument) {
   text_put(name, sizeof name, "%.*s", (int)strcspn(dot + 1, " ="), dot + 1);
   s->filter[0] = 0;
   s->only_set = false;
-  make_rows(s);
+  profile_rows(s);
   for (int i = 0; i < s->rows; i++) {
     if (s->row[i] < 0 || key_find(section, name) != &keys[s->row[i]]) continue;
     s->list.selected = i;
@@ -236,6 +229,10 @@ static const struct action actions[] = {
      profile_save},
     {"profile.revert", "u Del", "undo", "The value that the file gives.", revert},
     {"profile.only-set", "d", "differences", "Only what is not the default; again: everything.", only_set},
+    {"profile.against", "c", "against", "Only what differs from another profile or from a run; again: everything.", profile_against},
+    {"profile.fit", "f", NULL, "What does not fit into memory: take the cheapest change that makes it fit.", profile_fit},
+    {"profile.remedies", "F", NULL, "What does not fit into memory: choose what to change.", profile_remedies},
+    {"profile.take", "t", NULL, "The value of the key that the other profile has.", profile_take},
     {"profile.filter", "/", "filter", "Only keys whose name or meaning holds a text.", filter},
     {"profile.key", "", NULL, "Go to a key by its name, such as train.lr.", to_key},
     {"profile.up", "Up k", NULL, "The key above.", up},
@@ -245,83 +242,11 @@ static const struct action actions[] = {
     {0},
 };
 
-/* --- drawing --------------------------------------------------------------------------------------------------------------------- */
-
-static void draw_key(struct app *a, struct rect r, const struct key *k, bool is_selected) {
-  static const char *const origins[] = {"", "base", "file", "changed"};
-  static const enum style styles[] = {STYLE_DIM, STYLE_TEXT, STYLE_TEXT, STYLE_ACCENT};
-  struct profile_state *s = state(a);
-  char value[4096];
-  enum key_origin o = doc_origin(&s->doc, k);
-  enum style style = is_selected ? STYLE_SELECTED : styles[o];
-  doc_value(&s->doc, k, value, sizeof value);
-  int n = key_values(k, &s->doc.effective.settings);
-  if (k->type == KEY_LIST && n > 1) text_put(value, sizeof value, "%d of them", n);
-  canvas_field(&a->canvas, r.x, r.y, r.w, ALIGN_LEFT, style, "");
-  canvas_field(&a->canvas, r.x + 2, r.y, NAME_COLUMNS, ALIGN_LEFT, is_selected ? style : STYLE_TEXT, k->name);
-  int room = r.w - NAME_COLUMNS - 12;
-  canvas_field(&a->canvas, r.x + 3 + NAME_COLUMNS, r.y, room, ALIGN_LEFT, style, *value ? value : "-");
-  canvas_field(&a->canvas, r.x + r.w - 8, r.y, 8, ALIGN_LEFT, style, origins[o]);
-}
-
-static void draw_list(struct app *a, struct rect r) {
-  struct profile_state *s = state(a);
-  char title[200];
-  text_put(title, sizeof title, "Profile of %s%s", a->subject, s->doc.changes ? ", changed and not saved" : "");
-  struct rect in = canvas_box(&a->canvas, r, STYLE_FOCUS, title);
-  list_clamp(&s->list, s->rows, in.h);
-  for (int i = 0; i < in.h && s->list.first + i < s->rows; i++) {
-    int k = s->row[s->list.first + i];
-    struct rect line = {in.x, in.y + i, in.w, 1};
-    if (k < 0)
-      canvas_printf(&a->canvas, line.x + 1, line.y, STYLE_HEADER, "[%s]", keys[-1 - k].section);
-    else
-      draw_key(a, line, &keys[k], s->list.first + i == s->list.selected);
-  }
-  canvas_scrollbar(&a->canvas, r.x + r.w - 1, in.y, in.h, s->list.first, in.h, s->rows, STYLE_BORDER);
-}
-
-static void draw_about(struct app *a, struct rect r) {
-  struct profile_state *s = state(a);
-  const struct key *k = selected(a);
-  char text[4800], value[2048], allowed[300];
-  const struct outlook *f = &a->forecast;
-  bool bad = f->status && *f->text;
-  struct rect in = rect_inset(canvas_box(&a->canvas, r, STYLE_BORDER, k ? k->name : ""), 1, 0, 1, 0);
-  canvas_field(&a->canvas, in.x, in.y + in.h - 1, 10, ALIGN_LEFT, STYLE_DIM, "forecast:");
-  canvas_field(&a->canvas, in.x + 10, in.y + in.h - 1, in.w - 10, ALIGN_LEFT, bad ? STYLE_ERROR : STYLE_TEXT,
-               *f->summary ? f->summary : "-");
-  in.h--;
-  if (bad && !*s->doc.trouble) {
-    int lines = canvas_paragraph(&a->canvas, in, 0, STYLE_ERROR, f->text);
-    in = rect_inset(in, 0, lines + 1, 0, 0);
-  }
-  if (*s->doc.trouble) {
-    int lines = canvas_paragraph(&a->canvas, in, 0, STYLE_ERROR, s->doc.trouble);
-    in = rect_inset(in, 0, lines + 1, 0, 0);
-  }
-  if (!k) return;
-  const char *first = doc_default(&s->doc, k);
-  text_put(text, sizeof text, "%s\n\nAllowed: %s.\nDefault: %s\n\n%s", k->help, key_allowed(k, allowed, sizeof allowed),
-           *first ? first : "none", doc_value(&s->doc, k, value, sizeof value));
-  int used = canvas_paragraph(&a->canvas, in, 0, STYLE_TEXT, text);
-  if (!bad && *f->text && in.h > used + 8) canvas_paragraph(&a->canvas, rect_inset(in, 0, used + 2, 0, 0), 0, STYLE_DIM, f->text);
-}
-
-static struct rect list_rect(struct rect r) {
-  return r.w >= 110 ? rect_left(r, 70) : rect_top(r, r.h - 8);
-}
-
-static void draw(struct app *a, struct rect r) {
-  struct rect list = list_rect(r);
-  if (!state(a)) return;
-  draw_list(a, list);
-  draw_about(a, r.w >= 110 ? rect_inset(r, list.w, 0, 0, 0) : rect_inset(r, 0, list.h, 0, 0));
-}
+/* --- mouse, leaving ---------------------------------------------------------------------------------------------------------------------- */
 
 static void mouse(struct app *a, struct rect r, const struct input_event *ev) {
-  struct profile_state *s = state(a);
-  struct rect list = list_rect(r);
+  struct profile_state *s = profile_state(a);
+  struct rect list = profile_list_rect(r);
   if (ev->mouse == MOUSE_WHEEL_UP) move(a, -3);
   if (ev->mouse == MOUSE_WHEEL_DOWN) move(a, 3);
   int row = s && rect_holds(list, ev->x, ev->y) ? list_row_at(&s->list, ev->y - list.y - 1, s->rows) : -1;
@@ -331,14 +256,14 @@ static void mouse(struct app *a, struct rect r, const struct input_event *ev) {
 }
 
 static void save_or_not(struct app *a, int how) {
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   char path[3200];
   if (how == 0) profile_save(a, NULL);
   if (how != 1) return;
   text_put(path, sizeof path, "%s", s->doc.path);
   doc_close(&s->doc);
   doc_open(&s->doc, path);
-  make_rows(s);
+  profile_rows(s);
 }
 
 int profile_unsaved(const struct app *a) {
@@ -348,15 +273,21 @@ int profile_unsaved(const struct app *a) {
 
 void profile_leave(struct app *a) {
   static const struct choice choices[] = {{"s", "save"}, {"x", "throw the changes away"}, {"Esc", "keep them as they are for now"}};
-  struct profile_state *s = state(a);
+  struct profile_state *s = profile_state(a);
   bool same = a->screen_next == SCREEN_PROFILE || a->screen_next == SCREEN_PROMPTS; /* both work on the same changes */
   if (s && s->doc.changes && !same)
     overlay_choose(a, "Profile", "The profile has been changed and not been saved.", choices, 3, save_or_not);
 }
 
 static void release(struct app *a) {
-  doc_close(&state(a)->doc);
+  doc_close(&profile_state(a)->doc);
+  profile_forget_other(profile_state(a));
 }
 
-const struct screen profile_screen = {
-    .title = "Profile", .actions = actions, .enter = open_doc, .leave = profile_leave, .draw = draw, .mouse = mouse, .release = release};
+const struct screen profile_screen = {.title = "Profile",
+                                      .actions = actions,
+                                      .enter = open_doc,
+                                      .leave = profile_leave,
+                                      .draw = profile_draw,
+                                      .mouse = mouse,
+                                      .release = release};

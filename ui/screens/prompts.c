@@ -5,19 +5,11 @@
 #include <string.h>
 
 #include "assets/embedded.h"
-#include "ui/list.h"
 #include "ui/screens/profile.h"
+#include "ui/screens/prompts_sets.h"
 #include "ui/screens/screens.h"
 
-enum { TEXT_BYTES = 65536 };
-
-struct prompts_state {
-  struct list list;
-  char text[TEXT_BYTES]; /* one prompt a line, as the profile has them */
-  bool fresh;            /* text is to be read again */
-};
-
-static struct prompts_state *state(struct app *a) {
+struct prompts_state *prompts_state(struct app *a) {
   if (!a->state[SCREEN_PROMPTS]) a->state[SCREEN_PROMPTS] = calloc(1, sizeof(struct prompts_state));
   return a->state[SCREEN_PROMPTS];
 }
@@ -27,45 +19,50 @@ static const struct key *test_key(void) {
 }
 
 static void read_text(struct app *a) {
-  struct prompts_state *s = state(a);
+  struct prompts_state *s = prompts_state(a);
   struct profile_doc *d = profile_doc_of(a);
   if (s && d) doc_value(d, test_key(), s->text, sizeof s->text);
 }
 
-static int count(const struct prompts_state *s) {
+int prompts_count(const struct prompts_state *s) {
   int n = *s->text != 0;
   for (const char *p = s->text; *p; p++) n += *p == '\n';
   return n;
 }
 
-/* Prompt i into buf; false: there is none. */
-static bool prompt_at(const struct prompts_state *s, int i, char *buf, size_t n) {
+bool prompt_at(const struct prompts_state *s, int i, char *buf, size_t n) {
   const char *p = s->text;
-  if (i < 0 || i >= count(s)) return false;
+  if (i < 0 || i >= prompts_count(s)) return false;
   for (; i > 0; i--) p = strchr(p, '\n') + 1;
   text_put(buf, n, "%.*s", (int)strcspn(p, "\n"), p);
   return true;
 }
 
+/* All prompts are these lines. */
+static void put_all(struct app *a, const char *text) {
+  struct profile_doc *d = profile_doc_of(a);
+  if (!d) return;
+  doc_set(d, test_key(), text);
+  if (*d->trouble) app_complain(a, "%s", d->trouble);
+  read_text(a);
+}
+
 /* Puts text (lines, or "" for nothing) in the place of prompt i; i = count: behind the last. */
 static void replace(struct app *a, int i, const char *text) {
-  struct prompts_state *s = state(a);
-  struct profile_doc *d = profile_doc_of(a);
-  char *all = malloc(TEXT_BYTES), line[2048];
+  struct prompts_state *s = prompts_state(a);
+  char *all = malloc(PROMPTS_BYTES), line[2048];
   size_t w = 0;
-  if (!s || !d || !all) return free(all);
+  if (!s || !all) return free(all);
   *all = 0;
-  int n = count(s);
+  int n = prompts_count(s);
   for (int k = 0; k <= n; k++) {
     const char *now = k == i ? text : prompt_at(s, k, line, sizeof line) ? line : "";
-    if (!*now || w + strlen(now) + 2 > TEXT_BYTES) continue;
-    text_put(all + w, TEXT_BYTES - w, "%s%s", w ? "\n" : "", now);
+    if (!*now || w + strlen(now) + 2 > PROMPTS_BYTES) continue;
+    text_put(all + w, PROMPTS_BYTES - w, "%s%s", w ? "\n" : "", now);
     w += strlen(all + w);
   }
-  doc_set(d, test_key(), all);
-  if (*d->trouble) app_complain(a, "%s", d->trouble);
+  put_all(a, all);
   free(all);
-  read_text(a);
 }
 
 /* --- actions ------------------------------------------------------------------------------------------------------------------ */
@@ -76,18 +73,18 @@ static bool check(struct app *a, const char *text, char *why, size_t n) {
 }
 
 static void put_here(struct app *a, const char *text) {
-  replace(a, state(a)->list.selected, text);
+  replace(a, prompts_state(a)->list.selected, text);
 }
 
 static void put_last(struct app *a, const char *text) {
-  int n = count(state(a));
+  int n = prompts_count(prompts_state(a));
   replace(a, n, text);
-  state(a)->list.selected = n;
+  prompts_state(a)->list.selected = n;
 }
 
 static void edit(struct app *a, const char *argument) {
   char text[2048];
-  struct prompts_state *s = state(a);
+  struct prompts_state *s = prompts_state(a);
   if (!s || !prompt_at(s, s->list.selected, text, sizeof text)) return;
   if (argument)
     put_here(a, argument);
@@ -96,7 +93,7 @@ static void edit(struct app *a, const char *argument) {
 }
 
 static void add(struct app *a, const char *argument) {
-  if (!state(a)) return;
+  if (!prompts_state(a)) return;
   if (argument)
     put_last(a, argument);
   else
@@ -105,11 +102,11 @@ static void add(struct app *a, const char *argument) {
 
 static void drop(struct app *a, const char *argument) {
   (void)argument;
-  if (state(a)) replace(a, state(a)->list.selected, "");
+  if (prompts_state(a)) replace(a, prompts_state(a)->list.selected, "");
 }
 
 static void swap(struct app *a, int by) {
-  struct prompts_state *s = state(a);
+  struct prompts_state *s = prompts_state(a);
   char one[2048], other[2048], both[4100];
   int at = s ? s->list.selected : 0, low = by < 0 ? at - 1 : at;
   if (!s || !prompt_at(s, low, one, sizeof one) || !prompt_at(s, low + 1, other, sizeof other)) return;
@@ -130,19 +127,20 @@ static void later(struct app *a, const char *argument) {
   swap(a, 1);
 }
 
-/* All prompts of a file, or of a set inside the program, behind those that are there. */
-static void append(struct app *a, const char *path, const char *section) {
+/* All prompts of a file, or of a set inside the program, behind those that are there, or instead of them. */
+static void take_file(struct app *a, const char *path, const char *section, bool instead) {
   struct prompts p = {.n = 0};
   struct err e = {0};
-  char *text = calloc(1, TEXT_BYTES);
+  char *text = calloc(1, PROMPTS_BYTES);
   size_t w = 0;
   if (text && prompts_read(&p, path, section, embedded_files, &e)) {
-    for (int i = 0; i < p.n && w + strlen(p.text[i]) + 2 < TEXT_BYTES; i++) {
-      text_put(text + w, TEXT_BYTES - w, "%s%s", i ? "\n" : "", p.text[i]);
+    for (int i = 0; i < p.n && w + strlen(p.text[i]) + 2 < PROMPTS_BYTES; i++) {
+      text_put(text + w, PROMPTS_BYTES - w, "%s%s", i ? "\n" : "", p.text[i]);
       w += strlen(text + w);
     }
-    replace(a, count(state(a)), text);
-    app_say(a, "%d prompts added", p.n);
+    if (instead) put_all(a, text);
+    if (!instead) replace(a, prompts_count(prompts_state(a)), text);
+    app_say(a, instead ? "%d prompts" : "%d prompts added", p.n);
   } else {
     app_complain(a, "%s", e.text);
   }
@@ -150,14 +148,23 @@ static void append(struct app *a, const char *path, const char *section) {
   free(text);
 }
 
+static void append(struct app *a, const char *path, const char *section) {
+  take_file(a, path, section, false);
+}
+
+void prompts_replace_by(struct app *a, const char *path, const char *section) {
+  take_file(a, path, section, true);
+  prompts_state(a)->list.selected = 0;
+}
+
 static void live(struct app *a, const char *argument) {
   (void)argument;
-  if (state(a)) append(a, "embedded:dreambooth", "live");
+  if (prompts_state(a)) append(a, "embedded:dreambooth", "live");
 }
 
 static void object(struct app *a, const char *argument) {
   (void)argument;
-  if (state(a)) append(a, "embedded:dreambooth", "object");
+  if (prompts_state(a)) append(a, "embedded:dreambooth", "object");
 }
 
 static void import_file(struct app *a, const char *path) {
@@ -169,16 +176,16 @@ static void import_file(struct app *a, const char *path) {
 }
 
 static void import(struct app *a, const char *argument) {
-  if (!state(a)) return;
+  if (!prompts_state(a)) return;
   if (argument)
     import_file(a, argument);
   else
-    overlay_ask(a, "Text file, one prompt a line", "", import_file, NULL);
+    overlay_ask_path(a, "Text file, one prompt a line", "", import_file, NULL);
 }
 
 static void move(struct app *a, int by) {
-  struct prompts_state *s = state(a);
-  if (s && s->list.selected + by >= 0 && s->list.selected + by < count(s)) s->list.selected += by;
+  struct prompts_state *s = prompts_state(a);
+  if (s && s->list.selected + by >= 0 && s->list.selected + by < prompts_count(s)) s->list.selected += by;
 }
 
 static void up(struct app *a, const char *argument) {
@@ -219,6 +226,8 @@ static const struct action actions[] = {
     {"prompt.live", "L", "25 live", "Add the 25 prompts of the DreamBooth data set for live subjects.", live},
     {"prompt.object", "O", "25 object", "Add the 25 prompts of the DreamBooth data set for objects.", object},
     {"prompt.import", "i", "import", "Add the lines of a text file.", import},
+    {"prompt.set", "o", "sets", "Another set of prompts: one kept with the subject, or of the DreamBooth data set.", prompts_take},
+    {"prompt.keep", "w", "keep set", "Keep the prompts with the subject as a set of a name.", prompts_keep},
     {"prompt.negative", "N", NULL, "Change the negative prompt.", negative},
     {"prompt.seed", "S", NULL, "Change the seed of the first picture.", seed},
     {"prompt.pictures", "c", NULL, "Change how many pictures a prompt gets.", pictures},
@@ -240,12 +249,12 @@ static void put_filled(const struct subject *x, const char *text, char *out, siz
 }
 
 static void draw(struct app *a, struct rect r) {
-  struct prompts_state *s = state(a);
+  struct prompts_state *s = prompts_state(a);
   const struct subject *x = app_subject(a);
   char title[200], text[2048], filled[2300];
   struct profile_doc *d = profile_doc_of(a);
   if (!s || !x || !d) return;
-  int n = count(s);
+  int n = prompts_count(s);
   text_put(title, sizeof title, "Test prompts of %s (%d)%s", x->name, n, d->changes ? ", changed and not saved" : "");
   struct rect list = rect_top(r, r.h - 6), in = canvas_box(&a->canvas, list, STYLE_FOCUS, title);
   list_clamp(&s->list, n, in.h);
@@ -267,10 +276,10 @@ static void draw(struct app *a, struct rect r) {
 }
 
 static void mouse(struct app *a, struct rect r, const struct input_event *ev) {
-  struct prompts_state *s = state(a);
+  struct prompts_state *s = prompts_state(a);
   if (ev->mouse == MOUSE_WHEEL_UP) move(a, -1);
   if (ev->mouse == MOUSE_WHEEL_DOWN) move(a, 1);
-  int row = s && ev->y < r.y + r.h - 7 ? list_row_at(&s->list, ev->y - r.y - 1, count(s)) : -1;
+  int row = s && ev->y < r.y + r.h - 7 ? list_row_at(&s->list, ev->y - r.y - 1, prompts_count(s)) : -1;
   if (ev->mouse == MOUSE_PRESS && row >= 0) s->list.selected = row;
 }
 
