@@ -139,14 +139,16 @@ enum engine_message_kind {
   ENGINE_SET_SAMPLES_EVERY,     /* value: steps, 0: only at the end */
   ENGINE_SET_CHECKPOINTS_EVERY, /* value: steps, 0: only the final one */
   ENGINE_CHECKPOINT,            /* one now */
-  ENGINE_SAMPLE,                /* samples now */
+  ENGINE_SAMPLE,                /* samples now: of all test prompts, or of `prompt` alone */
   ENGINE_HALVE_LR,              /* written by the engine itself after a divergence; not to be sent */
   ENGINE_MESSAGES
 };
+enum { ENGINE_PROMPT = 512 };
 struct engine_message {
   enum engine_message_kind kind;
   double value;
   uint64_t id; /* of this message: one whose id the journal holds was taken already and is dropped. 0: none */
+  char prompt[ENGINE_PROMPT]; /* ENGINE_SAMPLE: "" for the test prompts */
 };
 
 struct run_plan;

@@ -125,9 +125,20 @@ static enum engine_command on_poll(void *user) {
   return b->requests.stop ? ENGINE_STOP_SIGTERM : b->requests.paused ? ENGINE_PAUSE : ENGINE_GO_ON;
 }
 
+/* As prompts of the profile are. */
+static void fill_prompt(const struct settings *s, struct engine_message *m) {
+  struct strings o = {0};
+  const char *text = strings_replace(&o, m->prompt, "{token}", s->subject.token);
+  if (text) text = strings_replace(&o, text, "{class}", s->subject.class_name);
+  if (text && text != m->prompt) text_put(m->prompt, sizeof m->prompt, "%s", text);
+  strings_release(&o);
+}
+
 static bool on_message(void *user, int step, struct engine_message *out) {
   struct batch *b = user;
-  return requests_next(&b->requests, step, out);
+  if (!requests_next(&b->requests, step, out)) return false;
+  fill_prompt(&b->profile.settings, out);
+  return true;
 }
 
 static void on_checkpoint(void *user, int step, const char *path, bool final) {

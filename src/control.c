@@ -1,6 +1,6 @@
 /* control: changes of a run under way, from another terminal or a script. */
-#include "commands.h"
 #include "base/lock.h"
+#include "commands.h"
 #include "requests.h"
 #include "text.h"
 
@@ -61,7 +61,9 @@ const struct command_spec control_command = {
     .about =
         "Asks the process that is at work on a run for something. REQUEST is lr=X (the base of the learning rate's schedule), "
         "samples.every=N, "
-        "checkpoints.every=N (0: only at the end), checkpoint or sample (one now), pause, go-on, or stop (as SIGTERM does).\n"
+        "checkpoints.every=N (0: only at the end), checkpoint or sample (one now), sample=PROMPT (of that prompt, in which {token} and "
+        "{class} are "
+        "replaced), pause, go-on, or stop (as SIGTERM does).\n"
         "Changes are written to journal.csv in the run directory, with the number of steps done, before they take effect; a run that is "
         "stopped and goes on repeats them at the same steps.",
     .options = control_table,

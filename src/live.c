@@ -1,8 +1,8 @@
 #include "live.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
+#include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -18,13 +18,37 @@ static double wall_seconds(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void write_line(const struct live *l, const char *run_dir) {
+/* Resident bytes, as the kernel tells. */
+static int64_t memory_now(void) {
+  long long all, resident = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  bool ok = f && fscanf(f, "%lld %lld", &all, &resident) == 2;
+  if (f) fclose(f);
+  return ok ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+static void measure(struct live *l) {
+  struct timespec t;
+  cpu_set_t set;
+  double now = wall_seconds();
+  int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  double spent = (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+  if (l->told <= 0) l->load = (double)NAN;
+  if (l->told > 0 && now - l->told > 0.01) l->load = fmin((spent - l->spent) / (now - l->told) / processors, 1);
+  l->memory = memory_now();
+  l->spent = spent;
+  l->told = now;
+}
+
+static void write_line(struct live *l, const char *run_dir) {
   char path[4096], temporary[4100];
   if (!text_put(path, sizeof path, "%s/live.txt", run_dir) || !text_put(temporary, sizeof temporary, "%s.tmp", path)) return;
   FILE *f = fopen(temporary, "w");
   if (!f) return;
-  fprintf(f, "%s\t%" PRId64 "\t%" PRId64 "\t%.3f\t%" PRId64 "\t%d\t%ld\n", l->stage, l->done, l->total, l->began, l->first, l->paused,
-          (long)getpid());
+  measure(l);
+  fprintf(f, "%s\t%" PRId64 "\t%" PRId64 "\t%.3f\t%" PRId64 "\t%d\t%ld\t%" PRId64 "\t%.3f\n", l->stage, l->done, l->total, l->began,
+          l->first, l->paused, (long)getpid(), l->memory, l->load);
   if (fclose(f) || rename(temporary, path)) unlink(temporary);
 }
 
@@ -40,7 +64,6 @@ void live_put(struct live *l, const char *run_dir, const char *stage, int64_t do
   l->total = total;
   if (!fresh && done < total && now - l->told < pause_between && now >= l->told) return;
   write_line(l, run_dir);
-  l->told = now;
 }
 
 void live_pause(struct live *l, const char *run_dir, bool paused) {
@@ -54,19 +77,16 @@ void live_end(const char *run_dir) {
   if (text_put(path, sizeof path, "%s/live.txt", run_dir)) unlink(path);
 }
 
-bool live_alive(const struct live *l) {
-  return l->pid > 0 && (!kill((pid_t)l->pid, 0) || errno == EPERM);
-}
-
 bool live_read(const char *run_dir, struct live *out) {
   char path[4096], line[256];
-  *out = (struct live){.total = 0};
+  *out = (struct live){.load = (double)NAN};
   if (!text_put(path, sizeof path, "%s/live.txt", run_dir)) return false;
   FILE *f = fopen(path, "r");
   if (!f) return false;
   int paused = 0;
-  bool ok = fgets(line, sizeof line, f) && sscanf(line, "%63[^\t]\t%" SCNd64 "\t%" SCNd64 "\t%lf\t%" SCNd64 "\t%d\t%ld", out->stage,
-                                                  &out->done, &out->total, &out->began, &out->first, &paused, &out->pid) == 7;
+  bool ok = fgets(line, sizeof line, f) &&
+            sscanf(line, "%63[^\t]\t%" SCNd64 "\t%" SCNd64 "\t%lf\t%" SCNd64 "\t%d\t%ld\t%" SCNd64 "\t%lf", out->stage, &out->done,
+                   &out->total, &out->began, &out->first, &paused, &out->pid, &out->memory, &out->load) >= 7;
   out->paused = paused;
   fclose(f);
   return ok;

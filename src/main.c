@@ -72,6 +72,24 @@ static int print_documentation(int argc, char **argv) {
   return say_error(&e);
 }
 
+/* --plain and --attach RUN_DIR, in any order. */
+static int open_workstation(int argc, char **argv) {
+  const char *attach = NULL;
+  bool plain = false;
+  struct err e = {0};
+  for (int i = 1; i < argc; i++) {
+    if (!strcmp(argv[i], "--plain")) {
+      plain = true;
+    } else if (!strcmp(argv[i], "--attach")) {
+      attach = argv[++i];
+      if (!attach) return err_set(&e, ERR_USAGE, "--attach needs a value, the directory of a run"), say_error(&e);
+    } else {
+      return refuse(argv[i]);
+    }
+  }
+  return ui_run(plain, attach);
+}
+
 static int dispatch(int argc, char **argv) {
   const char *first = argc > 1 ? argv[1] : "";
   const struct command_spec *c = command_find(first);
@@ -80,9 +98,7 @@ static int dispatch(int argc, char **argv) {
   if (!strcmp(first, "--version")) return printf("pdmbooth-tui %s\n", program_version), 0;
   if (!strcmp(first, "--print-keys")) return print_documentation(argc, argv);
   if (take_batch(&argc, argv)) return run_command(&batch_command, argc - 1, argv + 1);
-  bool plain = argc == 2 && !strcmp(first, "--plain");
-  if (argc > 1 && !plain) return refuse(first);
-  return ui_run(plain);
+  return open_workstation(argc, argv);
 }
 
 int main(int argc, char **argv) {

@@ -12,31 +12,40 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/percent.h"
 #include "text.h"
 
 enum { ID_DIGITS = 16 };
 
-/* Changes that take a value, with the engine's kinds. */
+/* What they take, with the engine's kinds. */
+enum taken { NOTHING, NUMBER, PROMPT /* or nothing */ };
 static const struct {
   const char *word;
   enum request_kind kind;
   enum engine_message_kind change;
-  bool value;
+  enum taken value;
 } words[] = {
-    {"lr", REQUEST_CHANGE, ENGINE_SET_LR, true},
-    {"samples.every", REQUEST_CHANGE, ENGINE_SET_SAMPLES_EVERY, true},
-    {"checkpoints.every", REQUEST_CHANGE, ENGINE_SET_CHECKPOINTS_EVERY, true},
-    {"checkpoint", REQUEST_CHANGE, ENGINE_CHECKPOINT, false},
-    {"sample", REQUEST_CHANGE, ENGINE_SAMPLE, false},
-    {"pause", REQUEST_PAUSE, ENGINE_MESSAGES, false},
-    {"go-on", REQUEST_GO_ON, ENGINE_MESSAGES, false},
-    {"stop", REQUEST_STOP, ENGINE_MESSAGES, false},
+    {"lr", REQUEST_CHANGE, ENGINE_SET_LR, NUMBER},
+    {"samples.every", REQUEST_CHANGE, ENGINE_SET_SAMPLES_EVERY, NUMBER},
+    {"checkpoints.every", REQUEST_CHANGE, ENGINE_SET_CHECKPOINTS_EVERY, NUMBER},
+    {"checkpoint", REQUEST_CHANGE, ENGINE_CHECKPOINT, NOTHING},
+    {"sample", REQUEST_CHANGE, ENGINE_SAMPLE, PROMPT},
+    {"pause", REQUEST_PAUSE, ENGINE_MESSAGES, NOTHING},
+    {"go-on", REQUEST_GO_ON, ENGINE_MESSAGES, NOTHING},
+    {"stop", REQUEST_STOP, ENGINE_MESSAGES, NOTHING},
 };
 
 static bool number(const char *text, double *out) {
   char *end;
   *out = strtod(text, &end);
   return end != text && !*end && isfinite(*out);
+}
+
+/* What stands behind the word: "" or "=VALUE". */
+static bool take_value(const char *rest, enum taken value, struct engine_message *m) {
+  if (value == NUMBER) return *rest == '=' && number(rest + 1, &m->value);
+  if (value == NOTHING || !*rest) return !*rest;
+  return rest[1] && text_put(m->prompt, sizeof m->prompt, "%s", rest + 1);
 }
 
 bool request_parse(const char *text, struct request *out, struct err *e) {
@@ -46,13 +55,14 @@ bool request_parse(const char *text, struct request *out, struct err *e) {
     if (strlen(words[i].word) != n || strncmp(words[i].word, text, n)) continue;
     out->kind = words[i].kind;
     out->change.kind = words[i].change;
-    if (words[i].value != (text[n] == '=') || (words[i].value && !number(text + n + 1, &out->change.value))) break;
+    if (!take_value(text + n, words[i].value, &out->change)) break;
     if (out->kind != REQUEST_CHANGE || engine_message_valid(&out->change)) return true;
     return err_set(e, ERR_USAGE, "%.60s: the value must be %s", text,
                    words[i].change == ENGINE_SET_LR ? "a number from 0 to 1" : "a whole number from 0 to 10000000");
   }
   return err_set(e, ERR_USAGE,
-                 "%.60s: not a request; possible are lr=X, samples.every=N, checkpoints.every=N, checkpoint, sample, pause, go-on, stop",
+                 "%.60s: not a request; possible are lr=X, samples.every=N, checkpoints.every=N, checkpoint, sample, sample=PROMPT, pause, "
+                 "go-on, stop",
                  text);
 }
 
@@ -64,16 +74,24 @@ static uint64_t new_id(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Within the 255 bytes of a file's name, with ID_ before and @STEP behind. */
+static bool as_file_name(const char *text, const struct request *r, char out[REQUEST_TEXT]) {
+  enum { STEP = 12 };
+  size_t n = strcspn(text, "=") + 1;
+  if (!*r->change.prompt) return text_put(out, REQUEST_TEXT - STEP, "%s", text);
+  return text_put(out, REQUEST_TEXT - STEP, "%.*s", (int)n, text) && percent_encode(r->change.prompt, out + n, REQUEST_TEXT - STEP - n);
+}
+
 bool request_send(const char *run_dir, const char *text, int at, struct err *e) {
-  char dir[4000], path[4200], step[32] = "";
+  char dir[4000], path[4400], step[32] = "", word[REQUEST_TEXT];
   struct request r;
   if (!request_parse(text, &r, e)) return false;
-  if (strlen(text) > REQUEST_TEXT - 20) return err_set(e, ERR_USAGE, "%.60s...: too long for a request", text);
+  if (!as_file_name(text, &r, word)) return err_set(e, ERR_USAGE, "%.60s...: too long for a request", text);
   if (!text_put(dir, sizeof dir, "%s/control", run_dir)) return err_set(e, ERR_USAGE, "the path of the run directory is too long");
   if (!make_dirs(dir, e)) return false;
   if (at > 0) text_put(step, sizeof step, "@%d", at);
   for (int i = 0; i < 1000; i++) {
-    text_put(path, sizeof path, "%s/%016" PRIx64 "_%s%s", dir, new_id(), text, step);
+    text_put(path, sizeof path, "%s/%016" PRIx64 "_%s%s", dir, new_id(), word, step);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) continue;
     if (fd < 0) return err_set_errno(e, ERR_FAILED, "%s: cannot be written", path);
@@ -112,7 +130,8 @@ static bool parse_file(const char *name, struct request *out) {
     *at = 0;
     step = atoi(at + 1);
   }
-  if (!request_parse(text, out, &ignored)) return false;
+  at = strchr(text, '=');
+  if ((at && !percent_decode(at + 1, at + 1, sizeof text - (size_t)(at + 1 - text))) || !request_parse(text, out, &ignored)) return false;
   out->at = step;
   out->change.id = strtoull(name, NULL, 16);
   text_put(out->file, sizeof out->file, "%s", name);

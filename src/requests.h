@@ -2,13 +2,17 @@
  *
  * A request is an empty file whose name says everything, so that it appears whole or not at all and needs no room on a full disk:
  * ID_WHAT=VALUE@STEP, ID: 16 hexadecimal digits that grow with time; =VALUE and @STEP (not before so many steps) may be missing.
- * WHAT: lr, samples.every, checkpoints.every, checkpoint, sample (changes: journal.h), pause, go-on, stop. */
+ * WHAT: lr, samples.every, checkpoints.every, checkpoint, sample (changes: journal.h), pause, go-on, stop. The value of sample, a prompt, is written as in
+ * base/percent.h.
+ *
+ * Files do what a socket would: they reach a run on another host through a shared file system, they wait while nobody listens, a process that is killed
+ * leaves nothing behind, and there is no limit of 107 bytes to a path. */
 #ifndef PDMBOOTH_SRC_REQUESTS_H
 #define PDMBOOTH_SRC_REQUESTS_H
 
 #include "pdmbooth.h"
 
-enum { REQUEST_TEXT = 80 };
+enum { REQUEST_TEXT = 240 };
 
 enum request_kind { REQUEST_CHANGE, REQUEST_PAUSE, REQUEST_GO_ON, REQUEST_STOP };
 
@@ -19,7 +23,7 @@ struct request {
   char file[REQUEST_TEXT + 20];
 };
 
-/* "lr=1e-5", "pause": without ID and STEP. ERR_USAGE with what is possible. */
+/* "lr=1e-5", "pause", "sample=a red car": without ID and STEP. ERR_USAGE with what is possible. */
 bool request_parse(const char *text, struct request *out, struct err *e);
 /* Puts a request into RUN/control/. */
 bool request_send(const char *run_dir, const char *text, int at, struct err *e);

@@ -11,13 +11,12 @@
 #include "ui/jobs.h"
 #include "ui/overlay.h"
 #include "ui/paths.h"
+#include "ui/queue.h"
 #include "ui/runs.h"
 #include "ui/screen.h"
 #include "ui/store.h"
 #include "ui/term.h"
 #include "ui/theme.h"
-
-enum { MAX_QUEUE = 32 };
 
 struct app {
   bool plain; /* no terminal control: lines */
@@ -39,8 +38,8 @@ struct app {
   int screen, screen_before, screen_next; /* of enum screen_id; next: where leave() goes to */
   void *state[SCREEN_COUNT];              /* each screen's own, made when it is first entered; freed by free() after its release */
   char subject[128];                      /* the one that the screens are about; "" none */
-  char queue[MAX_QUEUE][128];             /* subjects whose training waits for the run under way */
-  int queued;
+  struct queue queue;
+  bool queue_waits; /* the user has been asked whether the queue is to go on */
   char message[512];
   enum style message_style;
   double message_until;
@@ -49,8 +48,9 @@ struct app {
   int out;                                              /* the terminal, not blocking */
   double update_at;                                     /* when to look at the runs again, 0: not */
   double drawn_at;
-  char parting[600]; /* printed after the terminal is given back */
-  int status;        /* exit status */
+  char leaving[3500]; /* quitting: the run */
+  char parting[600];  /* printed after the terminal is given back */
+  int status;         /* exit status */
 };
 
 /* --- for screens ------------------------------------------------------------------------------------------------------------ */
@@ -68,9 +68,12 @@ void app_choose_subject(struct app *a, const char *name); /* the run that is loo
 
 void training_start(struct app *a, const char *subject); /* now, or as the next in the queue where a run is under way */
 void training_resume(struct app *a, const char *run);
-void training_stop(struct app *a);                             /* the run that is looked at: saves and stops after its step */
+/* Asks the process at work on the run that is looked at for something, as `pdmbooth-tui control` does (src/requests.h); false: there is none, which is said. */
+bool training_request(struct app *a, const char *request);
 void training_ended(struct app *a, const struct job_end *end); /* a job of ours is over */
 void training_quit(struct app *a);                             /* asks what to do with a run under way, then leaves */
+void training_look(struct app *a);                             /* the runs have been read again: goes on with the queue, or leaves */
+void training_ask_queue(struct app *a);                        /* on opening: whether a queue that was left is to go on */
 
 /* --- what every frame has (ui/chrome.c) ----------------------------------------------------------------------------------------------------------- */
 
@@ -80,7 +83,7 @@ int chrome_tab_at(const struct app *a, int x); /* the screen whose name stands a
 
 /* --- the loop (ui/loop.c) ---------------------------------------------------------------------------------------------------------- */
 
-bool app_open(struct app *a, struct err *e);
+bool app_open(struct app *a, const char *attach, struct err *e); /* attach: a run directory, or NULL */
 void app_close(struct app *a);
 int app_loop(struct app *a);
 void app_event(struct app *a, const struct input_event *ev); /* one key, click or paste */

@@ -44,7 +44,7 @@ static void draw_work(struct app *a) {
   const struct run_view *v = &a->runs.view;
   int left = 0;
   for (int i = 0; i < SCREEN_COUNT; i++) left += tab_width(a, i);
-  if (a->queued) text_put(queue, sizeof queue, " +%d", a->queued);
+  if (a->queue.n) text_put(queue, sizeof queue, " +%d", a->queue.n);
   if (work && !strcmp(work->path, v->path) && *v->live.stage && v->live.total > 0) {
     text_put(text, sizeof text, "%s: %s %d%%%s", work->subject, work->state == RUN_PAUSED ? "paused," : v->live.stage,
              (int)(v->live.done * 100 / v->live.total), queue);

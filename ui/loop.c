@@ -175,8 +175,10 @@ static int open_signals(void) {
 /* --- the loop ------------------------------------------------------------------------------------------------------------------------- */
 
 static void update_runs(struct app *a, double now) {
-  a->update_at = runs_working(&a->runs) || a->jobs.n ? now + look_time : 0;
+  bool queue = a->queue.n && !a->queue_waits;
+  a->update_at = runs_working(&a->runs) || a->jobs.n || queue ? now + look_time : 0;
   if (runs_update(&a->runs)) tell_screens(a);
+  training_look(a);
   if (runs_working(&a->runs) || a->jobs.n) {
     app_changed(a); /* the time that is left */
     if (a->update_at <= now) a->update_at = now + look_time;
@@ -292,7 +294,23 @@ int app_loop(struct app *a) {
 
 /* --- beginning and end ------------------------------------------------------------------------------------------------------------------ */
 
-bool app_open(struct app *a, struct err *e) {
+/* On the run that was named, else on what is worth looking at first. */
+static bool open_on(struct app *a, const char *attach, struct err *e) {
+  int work = runs_of(&a->runs, NULL);
+  a->screen = attach ? SCREEN_TRAIN : SCREEN_SUBJECTS;
+  if (attach && !runs_attach(&a->runs, attach, e)) return false;
+  const char *subject = attach ? a->runs.view.subject : work >= 0 ? a->runs.item[work].subject : "";
+  if (store_find(&a->store, subject) < 0 && a->store.n) subject = a->store.subject[0].name;
+  if (attach)
+    text_put(a->subject, sizeof a->subject, "%s", subject);
+  else if (a->store.n)
+    app_choose_subject(a, subject);
+  const struct run_item *at_work = runs_working(&a->runs); /* whoever has begun it, also of a subject that is not known here */
+  if (!attach && at_work) runs_view(&a->runs, at_work->path);
+  return true;
+}
+
+bool app_open(struct app *a, const char *attach, struct err *e) {
   struct err late = {0};
   config_read(&a->config, &late);
   if (!store_open(&a->store, embedded_files, e)) return false;
@@ -300,13 +318,9 @@ bool app_open(struct app *a, struct err *e) {
   runs_open(&a->runs, &a->config);
   runs_update(&a->runs);
   if (late.code) app_complain(a, "%s", late.text);
-  int work = runs_of(&a->runs, NULL);
-  if (work >= 0 && store_find(&a->store, a->runs.item[work].subject) >= 0)
-    app_choose_subject(a, a->runs.item[work].subject);
-  else if (a->store.n)
-    app_choose_subject(a, a->store.subject[0].name);
-  a->screen = SCREEN_SUBJECTS;
+  if (!open_on(a, attach, e)) return false;
   if (screens[a->screen]->enter) screens[a->screen]->enter(a);
+  training_ask_queue(a);
   return true;
 }
 

@@ -117,6 +117,7 @@ int plain_loop(struct app *a, struct err *e) {
     while (jobs_reap(&a->jobs, &end)) training_ended(a, &end);
     runs_notice(&a->runs);
     if (runs_update(&a->runs)) app_changed(a);
+    training_look(a);
   }
   free(before);
   return ended ? 128 + (int)ended : a->status;

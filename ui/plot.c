@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_SERIES = 64 };
+
 /* Dots: 2 x 4 in a cell of braille, 1 x 2 in ASCII. */
 struct dots {
   const struct plot_frame *f;
   int per_x, per_y, w, h; /* w, h: of all dots */
   unsigned char *bits;    /* [area.h, area.w] of the cell's dots */
   unsigned char *owner;   /* [area.h, area.w] 1 + the series that came first */
+  enum plot_line line[MOST_SERIES];
 };
 
 /* --- what is to be seen ---------------------------------------------------------------------------------------------------- */
@@ -61,8 +64,15 @@ static bool values_of(const struct plot *p, double *const *smooth, double from, 
 
 /* --- dots ------------------------------------------------------------------------------------------------------------------ */
 
+/* A curve's dots along x + y, eight and again: steep parts have gaps too. */
+static bool drawn(const struct dots *d, enum plot_line line, int x, int y) {
+  static const unsigned char pattern[PLOT_LINES] = {
+      [PLOT_SOLID] = 0xff, [PLOT_DASHED] = 0x1f, [PLOT_DOTTED] = 0x11, [PLOT_DASH_DOTTED] = 0x4f};
+  return pattern[line] >> (x + y) % 8 & 1 || (d->per_x == 1 && line == PLOT_DOTTED && x % 2 == 0);
+}
+
 static void set_dot(struct dots *d, int x, int y, int series) {
-  if (x < 0 || y < 0 || x >= d->w || y >= d->h) return;
+  if (x < 0 || y < 0 || x >= d->w || y >= d->h || !drawn(d, d->line[series], x, y)) return;
   static const unsigned char braille[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
   size_t at = (size_t)(y / d->per_y) * (size_t)(d->w / d->per_x) + (size_t)(x / d->per_x);
   d->bits[at] |= d->per_y == 4 ? braille[y % 4][x % 2] : (unsigned char)(1 << y % 2);
@@ -152,7 +162,8 @@ static void draw_curves(struct canvas *c, const struct plot *p, double *const *s
   d.bits = calloc(cells, 2);
   if (d.bits == NULL) return;
   d.owner = d.bits + cells;
-  for (int i = 0; i < p->n_series; i++) draw_series(&d, p, i, smooth[i]);
+  for (int i = 0; i < p->n_series && i < MOST_SERIES; i++) d.line[i] = p->series[i].line;
+  for (int i = 0; i < p->n_series && i < MOST_SERIES; i++) draw_series(&d, p, i, smooth[i]);
   put_dots(c, &d, p);
   free(d.bits);
 }
@@ -273,6 +284,11 @@ static int legend_text(const struct plot *p, const double *values, int i, char *
   return snprintf(out, n, "%s %s", p->series[i].name, number);
 }
 
+static const char *line_text(enum plot_line line, bool utf8) {
+  static const char *const with[PLOT_LINES] = {"──", "╌╌", "··", "─·"}, *const without[PLOT_LINES] = {"--", "- ", "..", "-."};
+  return utf8 ? with[line] : without[line];
+}
+
 static void put_legend(struct canvas *c, const struct plot *p, double *const *smooth, const struct plot_frame *f) {
   char text[256], head[64] = "", number[32];
   int width = 0, rows = p->n_series;
@@ -298,7 +314,7 @@ static void put_legend(struct canvas *c, const struct plot *p, double *const *sm
   if (p->has_cursor) canvas_field(c, x, y++, width, ALIGN_LEFT, STYLE_CURSOR, head);
   for (int i = 0; i < p->n_series; i++, y++) {
     legend_text(p, smooth[i], i, text, sizeof text);
-    canvas_text(c, x, y, p->series[i].style, c->utf8 ? "──" : "--");
+    canvas_text(c, x, y, p->series[i].style, line_text(p->series[i].line, c->utf8));
     canvas_field(c, x + 3, y, width - 3, ALIGN_LEFT, STYLE_TEXT, text);
   }
 }

@@ -4,12 +4,16 @@
 
 #include "ui/canvas.h"
 
+/* How a curve is drawn, so that curves are told apart without colours. */
+enum plot_line { PLOT_SOLID, PLOT_DASHED, PLOT_DOTTED, PLOT_DASH_DOTTED, PLOT_LINES };
+
 /* One curve; steps ascend. NaN is a gap. Borrowed. */
 struct plot_series {
   const char *name;
   const double *step, *value; /* [n] */
   int n;
   enum style style;
+  enum plot_line line;
 };
 
 /* Something that happened at a step; shown in the row above the steps' axis. */

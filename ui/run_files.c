@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/percent.h"
+
 enum { LOG_LINES = 2000, LOG_BYTES = 200000 };
 
 /* Opens the file at `at`, or at its beginning where it is another file than before or shorter; *anew then. NULL: nothing new. */
@@ -206,15 +208,16 @@ bool run_read_checkpoints(struct run_view *v) {
 }
 
 bool run_read_marks(struct run_view *v) {
-  char path[4096], line[256];
+  char path[4096], line[4 * ENGINE_PROMPT], prompt[3 * ENGINE_PROMPT];
   int n = 0;
   struct run_mark m, *all = NULL;
   text_put(path, sizeof path, "%s/journal.csv", v->path);
   FILE *f = fopen(path, "r");
   if (!f) return false;
   while (fgets(line, sizeof line, f)) {
-    m.value[0] = 0;
-    if (sscanf(line, "%d,%31[^,\n],%31[^,\n]", &m.step, m.what, m.value) < 2) continue;
+    m.value[0] = prompt[0] = 0;
+    if (sscanf(line, "%d,%31[^,\n],%31[^,\n],%*[^,\n],%1535[^,\n]", &m.step, m.what, m.value, prompt) < 2) continue;
+    percent_decode(prompt, m.prompt, sizeof m.prompt);
     struct run_mark *more = realloc(all, (size_t)(n + 1) * sizeof *more);
     if (!more) break;
     all = more;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/lock.h"
 #include "profile.h"
 #include "ui/run_files.h"
 
@@ -54,11 +55,16 @@ bool run_summary_number(const char *path, const char *member, const char *inner,
   return ok;
 }
 
-enum run_status run_state_of(const char *path, char *error, size_t error_n) {
-  char status[32] = "";
+enum run_status run_state_of(const char *path, char *holder, size_t holder_n, char *error, size_t error_n) {
+  char lock[4096], who[LOCK_TEXT], status[32] = "";
   struct live live;
+  if (holder_n) *holder = 0;
   if (error_n) *error = 0;
-  if (live_read(path, &live) && live_alive(&live)) return live.paused ? RUN_PAUSED : RUN_WORKING;
+  text_put(lock, sizeof lock, "%s/lock", path);
+  if (lock_is_held(lock, who)) {
+    if (holder_n) text_put(holder, holder_n, "%s", who);
+    return live_read(path, &live) && live.paused ? RUN_PAUSED : RUN_WORKING;
+  }
   cJSON *root = read_summary(path);
   if (root) {
     copy_text(root, "status", status, sizeof status);
@@ -80,6 +86,7 @@ static bool take_key(void *user, const char *section, const char *name, const ch
   (void)e;
   if (!strcmp(section, "train") && !strcmp(name, "steps")) v->steps = atoi(value);
   if (!strcmp(section, "train") && !strcmp(name, "mode")) v->lora = !strcmp(value, "lora");
+  if (!strcmp(section, "train") && !strcmp(name, "lr")) v->rate = atof(value);
   if (!strcmp(section, "samples") && !strcmp(name, "seed")) v->seed = strtoull(value, NULL, 10);
   if (!strcmp(section, "prompts") && !strcmp(name, "test") && v->prompts < MAX_TEST_PROMPTS) {
     const char *copy = strings_add(&v->owner, value, strlen(value));
@@ -133,9 +140,9 @@ static bool update_state(struct run_view *v) {
   struct live live = {0};
   char path[4096];
   struct stat st;
-  v->state = run_state_of(v->path, v->error, sizeof v->error);
+  v->state = run_state_of(v->path, v->holder, sizeof v->holder, v->error, sizeof v->error);
   if (v->state == RUN_WORKING || v->state == RUN_PAUSED) live_read(v->path, &live);
-  bool changed = v->state != before || live.done != v->live.done || strcmp(live.stage, v->live.stage);
+  bool changed = v->state != before || live.done != v->live.done || strcmp(live.stage, v->live.stage) != 0;
   text_put(path, sizeof path, "%s/live.txt", v->path);
   if (!stat(path, &st)) v->live_at = (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec * 1e-9;
   v->live = live;
@@ -165,6 +172,27 @@ const char *run_checkpoint_path(const struct run_view *v, const struct run_check
   else
     text_put(buf, n, "%s/checkpoints/step-%06d", v->path, c->step);
   return buf;
+}
+
+static const char *asked_prompt(const struct run_view *v, int number, int *n) {
+  *n = 0;
+  for (int i = 0; i < v->n_marks; i++) {
+    bool first = *v->marks[i].prompt != 0;
+    for (int k = 0; k < i && first; k++) first = strcmp(v->marks[k].prompt, v->marks[i].prompt) != 0;
+    if (first && (*n)++ == number) return v->marks[i].prompt;
+  }
+  return "";
+}
+
+const char *run_prompt(const struct run_view *v, int number) {
+  int n;
+  return number < v->prompts ? v->prompt[number] : asked_prompt(v, number - v->prompts, &n);
+}
+
+int run_prompts(const struct run_view *v) {
+  int n;
+  asked_prompt(v, -1, &n);
+  return v->prompts + n > 0 ? v->prompts + n : 1;
 }
 
 int run_samples_at(const struct run_view *v, int step) {

@@ -21,16 +21,19 @@ struct run_checkpoint {
 };
 struct run_mark {
   int step;
-  char what[32], value[32]; /* a row of journal.csv */
+  char what[32], value[32];   /* a row of journal.csv */
+  char prompt[ENGINE_PROMPT]; /* that samples were asked for of; "": none */
 };
 
 struct run_view {
   char path[3500], subject[128], name[256]; /* the last two parts of the path */
   enum run_status state;
+  char holder[256]; /* the process at work on it, in words, on whichever host; "" none */
   char error[1024]; /* of summary.json */
   struct live live; /* RUN_WORKING, RUN_PAUSED */
   double live_at;   /* when live.txt was written, seconds since 1970 */
-  int steps;        /* of the profile */
+  int steps;        /* of the profile, as rate: the base of the schedule */
+  double rate;
   bool lora;        /* of the profile: its mode */
   const char *prompt[MAX_TEST_PROMPTS];
   int prompts;
@@ -67,8 +70,11 @@ int run_samples_at(const struct run_view *v, int step);
 /* The row of that step or the nearest before; NULL: none. */
 const struct metrics *run_row_at(const struct run_view *v, int step);
 const char *run_state_name(enum run_status s);
-/* State of a run from live.txt and its summary, without reading the rest; error: of the summary, may be NULL with 0. */
-enum run_status run_state_of(const char *path, char *error, size_t error_n);
+/* State of a run from its lock, live.txt and summary, without reading the rest. holder, error: may be NULL with 0. */
+enum run_status run_state_of(const char *path, char *holder, size_t holder_n, char *error, size_t error_n);
+/* The prompt of sample.prompt: of the profile, or behind those the ones that samples were asked for of. Returns "" where it is not known. */
+const char *run_prompt(const struct run_view *v, int number);
+int run_prompts(const struct run_view *v); /* of both kinds, at least 1 */
 /* The value of a string member of RUN/summary.json; false: none. */
 bool run_summary_text(const char *path, const char *member, char *out, size_t n);
 bool run_summary_number(const char *path, const char *member, const char *inner, double *out);

@@ -1,6 +1,7 @@
 #include "ui/runs.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static void add_item(struct runs *r, const char *path, const char *subject, cons
   text_put(item->path, sizeof item->path, "%s", path);
   text_put(item->subject, sizeof item->subject, "%s", subject);
   text_put(item->name, sizeof item->name, "%s", name);
-  item->state = run_state_of(path, NULL, 0);
+  item->state = run_state_of(path, NULL, 0, NULL, 0);
   if (item->state == RUN_EMPTY || item->state == RUN_WORKING) return;
   run_summary_number(path, "losses", "total", &item->last_loss);
   run_summary_number(path, "losses", "probe_last", &item->probe);
@@ -44,6 +45,12 @@ static void scan_subject(struct runs *r, const char *folder, const char *subject
     if (*x->d_name != '.' && text_put(path, sizeof path, "%s/%s", folder, x->d_name)) add_item(r, path, subject, x->d_name);
   }
   if (d) closedir(d);
+}
+
+static void add_attached(struct runs *r) {
+  struct run_view v;
+  run_view_open(&v, r->attached);
+  add_item(r, r->attached, v.subject, v.name);
 }
 
 static int newest_first(const void *a, const void *b) {
@@ -63,6 +70,7 @@ static void scan(struct runs *r) {
     }
     if (d) closedir(d);
   }
+  if (*r->attached) add_attached(r);
   if (r->n) qsort(r->item, (size_t)r->n, sizeof *r->item, newest_first);
 }
 
@@ -98,6 +106,19 @@ const struct run_item *runs_working(const struct runs *r) {
     if (at_work(r->item[i].state)) return &r->item[i];
   }
   return NULL;
+}
+
+bool runs_attach(struct runs *r, const char *path, struct err *e) {
+  char file[PATH_MAX + 20], *real = realpath(path, NULL);
+  bool is_run = real && text_put(file, sizeof file, "%s/profile.ini", real) && is_file(file);
+  if (is_run && text_put(r->attached, sizeof r->attached, "%s", real)) {
+    r->list_dirty = true;
+    runs_view(r, r->attached);
+  } else {
+    err_set(e, ERR_INPUT, "%s: not the directory of a run", path);
+  }
+  free(real);
+  return !e->code;
 }
 
 /* --- the run that is looked at --------------------------------------------------------------------------------------------------- */
@@ -177,7 +198,8 @@ void runs_notice(struct runs *r) {
 /* A process that was killed changes no file. */
 static void look_for_processes(struct runs *r) {
   for (int i = 0; i < r->n; i++) {
-    if (at_work(r->item[i].state) && run_state_of(r->item[i].path, NULL, 0) != r->item[i].state) r->list_dirty = r->view_dirty = true;
+    if (at_work(r->item[i].state) && run_state_of(r->item[i].path, NULL, 0, NULL, 0) != r->item[i].state)
+      r->list_dirty = r->view_dirty = true;
   }
   if (at_work(r->view.state)) r->view_dirty = true;
 }

@@ -17,7 +17,8 @@ struct runs {
   int inotify;           /* -1: there is none, then everything is read again at each look */
   struct run_item *item; /* [n] the newest first, owned */
   int n, cap;
-  struct run_view view; /* the run that is looked at; path "" none */
+  char attached[PATH_BYTES]; /* a run that was named (--attach), wherever it is; "" none */
+  struct run_view view;      /* the run that is looked at; path "" none */
   bool list_dirty, view_dirty;
   int *view_watch, n_view_watch; /* inotify's numbers of the directories of view, owned */
 };
@@ -28,6 +29,8 @@ void runs_close(struct runs *r);
 void runs_notice(struct runs *r);
 /* Reads again what has changed; false: nothing had. The processes of runs under way are looked for as well: one that was killed tells nobody. */
 bool runs_update(struct runs *r);
+/* Has a run in the list that need not be below a root, and looks at it. ERR_INPUT: it is none. */
+bool runs_attach(struct runs *r, const char *path, struct err *e);
 /* Looks at another run. */
 void runs_view(struct runs *r, const char *path);
 int runs_find(const struct runs *r, const char *path); /* -1: not in the list */

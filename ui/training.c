@@ -1,10 +1,12 @@
-/* Starting, steering and leaving runs. A run is a process of its own (`--batch`), so that it goes on without the interface, whatever becomes of that. */
+/* Starting, steering and leaving runs. A run is a process of its own (`--batch`), so that it goes on without the interface, whatever becomes of that. What is
+ * wanted of it is put into its directory (src/requests.h): a run that cron or another terminal has started, here or on another host, is steered alike. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "requests.h"
 #include "ui/app.h"
 #include "ui/screens/profile.h"
 
@@ -37,18 +39,11 @@ static void start_now(struct app *a, const struct subject *s) {
 }
 
 static void put_in_queue(struct app *a, const struct subject *s) {
-  for (int i = 0; i < a->queued; i++) {
-    if (!strcmp(a->queue[i], s->name)) {
-      app_say(a, "%s is in the queue already", s->name);
-      return;
-    }
-  }
-  if (a->queued == MAX_QUEUE) {
-    app_complain(a, "the queue is full: %d trainings wait", MAX_QUEUE);
-    return;
-  }
-  text_put(a->queue[a->queued++], sizeof a->queue[0], "%s", s->name);
-  app_say(a, "%s: waits for the run under way, as number %d", s->name, a->queued);
+  struct err e = {0};
+  if (queue_add(&a->queue, s->name, &e))
+    app_say(a, "%s: waits for the run under way, as number %d", s->name, a->queue.n);
+  else
+    app_complain(a, "%s", e.text);
 }
 
 void training_start(struct app *a, const char *subject) {
@@ -58,8 +53,10 @@ void training_start(struct app *a, const char *subject) {
     app_complain(a, "%s: %s", subject, a->store.subject[i].trouble);
   else if (runs_working(&a->runs) || jobs_training(&a->jobs, NULL))
     put_in_queue(a, &a->store.subject[i]);
-  else
+  else {
+    a->queue_waits = false;
     start_now(a, &a->store.subject[i]);
+  }
 }
 
 void training_resume(struct app *a, const char *run) {
@@ -78,26 +75,62 @@ void training_resume(struct app *a, const char *run) {
   a->update_at = 1e-9;
 }
 
-void training_stop(struct app *a) {
+bool training_request(struct app *a, const char *request) {
+  struct err e = {0};
   const struct run_view *v = &a->runs.view;
   if (v->state != RUN_WORKING && v->state != RUN_PAUSED)
-    app_complain(a, "no process is at work on this run");
-  else if (kill((pid_t)v->live.pid, SIGTERM))
-    app_complain(a, "the process %ld cannot be asked to stop", v->live.pid);
+    err_set(&e, ERR_FAILED, "no process is at work on this run");
   else
-    app_say(a, "stopping after this step");
+    request_send(v->path, request, 0, &e);
+  if (e.code)
+    app_complain(a, "%s", e.text);
+  else
+    app_say(a, "asked for: %s", request);
+  a->update_at = 1e-9;
+  return !e.code;
 }
 
+/* --- the queue ---------------------------------------------------------------------------------------------------------------------- */
+
 static void next_in_queue(struct app *a) {
-  while (a->queued && !runs_working(&a->runs)) {
-    char name[128];
-    text_put(name, sizeof name, "%s", a->queue[0]);
-    memmove(a->queue[0], a->queue[1], (size_t)--a->queued * sizeof a->queue[0]);
+  char name[QUEUE_NAME];
+  if (a->queue_waits || a->quitting || runs_working(&a->runs) || jobs_training(&a->jobs, NULL)) return;
+  while (queue_take(&a->queue, name)) {
     int i = store_find(&a->store, name);
     if (i < 0) continue;
     start_now(a, &a->store.subject[i]);
     return;
   }
+}
+
+static void go_on_or_not(struct app *a, int how) {
+  a->queue_waits = how == 1;
+  for (int i = 0; how == 2 && a->queue.n && i < MAX_QUEUE; i++) queue_remove(&a->queue, a->queue.name[0]);
+  next_in_queue(a);
+}
+
+void training_ask_queue(struct app *a) {
+  static const struct choice choices[] = {{"s", "start the first one"}, {"Esc", "not now: they go on waiting"}, {"x", "empty the queue"}};
+  char text[1200] = "";
+  queue_read(&a->queue);
+  if (!a->queue.n || runs_working(&a->runs)) return;
+  for (int i = 0; i < a->queue.n; i++) {
+    size_t n = strlen(text);
+    text_put(text + n, sizeof text - n, "%s%s", n ? ", " : "Waiting since the program was left: ", a->queue.name[i]);
+  }
+  a->queue_waits = true;
+  overlay_choose(a, "Queue", text, choices, 3, go_on_or_not);
+}
+
+static bool at_work(const struct app *a, const char *run) {
+  int i = runs_find(&a->runs, run);
+  return i >= 0 && (a->runs.item[i].state == RUN_WORKING || a->runs.item[i].state == RUN_PAUSED);
+}
+
+void training_look(struct app *a) {
+  if (queue_read(&a->queue)) app_changed(a);
+  if (!jobs_training(&a->jobs, NULL) && a->quitting && !at_work(a, a->leaving)) a->quit = true;
+  next_in_queue(a);
 }
 
 void training_ended(struct app *a, const struct job_end *end) {
@@ -124,6 +157,7 @@ void training_ended(struct app *a, const struct job_end *end) {
     app_say(a, "%s is done", name);
   else
     app_complain(a, "%s: %s", name, *end->text ? end->text : "ended badly; its log may say why");
+  queue_turn_over(&a->queue);
   rmdir(end->job.what); /* a run that was refused at once leaves an empty directory */
   next_in_queue(a);
 }
@@ -132,19 +166,28 @@ void training_ended(struct app *a, const struct job_end *end) {
 
 enum leaving { LEAVE_ON, LEAVE_STOP, LEAVE_STAY };
 
-static void part(struct app *a, int how) {
-  const struct job *job = jobs_training(&a->jobs, NULL);
-  if (how == LEAVE_STAY) return;
-  if (how == LEAVE_STOP && job) {
+/* One of our own may be at work before it has a directory: a signal reaches it then too. */
+static bool ask_to_stop(struct app *a, const struct job *job) {
+  struct err e = {0};
+  if (job)
     jobs_signal(job, SIGTERM);
+  else if (!request_send(a->leaving, "stop", 0, &e))
+    app_complain(a, "%s", e.text);
+  return !e.code;
+}
+
+static void part(struct app *a, int how) {
+  const struct job *job = jobs_training(&a->jobs, a->leaving);
+  if (how == LEAVE_STAY) return;
+  if (how == LEAVE_STOP) {
+    if (!ask_to_stop(a, job)) return;
     a->quitting = true;
     text_put(a->parting, sizeof a->parting, "The run is saved and has stopped; open pdmbooth-tui and press r on it to go on.\n%.400s\n",
-             job->what);
+             a->leaving);
     app_say(a, "stopping after this step; q again leaves at once");
     return;
   }
-  if (job)
-    text_put(a->parting, sizeof a->parting, "The run goes on in the background; open pdmbooth-tui to watch it again.\n%.400s\n", job->what);
+  text_put(a->parting, sizeof a->parting, "The run goes on in the background; open pdmbooth-tui to watch it again.\n%.400s\n", a->leaving);
   a->quit = true;
 }
 
@@ -166,11 +209,13 @@ void training_quit(struct app *a) {
     overlay_choose(a, "Leave", "The profile has been changed and not been saved.", saving, 3, leave_changes);
     return;
   }
-  if (!job || a->quitting) {
+  const struct run_item *work = runs_working(&a->runs);
+  if ((!job && !work) || a->quitting) {
     a->quit = true;
     return;
   }
+  text_put(a->leaving, sizeof a->leaving, "%s", job ? job->what : at_work(a, a->runs.view.path) ? a->runs.view.path : work->path);
   text_put(text, sizeof text, "A training is under way.%s What shall become of it?",
-           a->queued ? " Those that wait in the queue will not be started." : "");
+           a->queue.n ? " Those that wait in the queue wait until the program is opened again." : "");
   overlay_choose(a, "Leave", text, choices, 3, part);
 }

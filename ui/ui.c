@@ -35,14 +35,14 @@ static int run_screens(struct app *a, struct err *e) {
   return status;
 }
 
-int ui_run(bool plain) {
+int ui_run(bool plain, const char *attach) {
   struct err e = {0};
   struct app *a = calloc(1, sizeof *a);
   int status = ERR_FAILED, saved = -1;
   if (!a) return fputs("pdmbooth-tui: error: out of memory\n", stderr), status;
   a->plain = plain;
   saved = term_keep_errors();
-  if (app_open(a, &e)) status = plain ? plain_loop(a, &e) : run_screens(a, &e);
+  if (app_open(a, attach, &e)) status = plain ? plain_loop(a, &e) : run_screens(a, &e);
   term_restore_errors(saved);
   if (e.code) {
     fprintf(stderr, "pdmbooth-tui: error: %s\n", e.text);

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Runs until the user leaves; returns the exit status. plain: prints what changes line by line and reads actions and keys as lines, for screen readers and
+/* Runs until the user leaves; returns the exit status. attach: a run directory to open on the Train screen, NULL: none. plain: prints what changes line by line and reads actions and keys as lines, for screen readers and
    terminals that can do nothing. ERR_USAGE's status: there is no terminal. */
-int ui_run(bool plain);
+int ui_run(bool plain, const char *attach);
 
 #endif

@@ -8,6 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Whoever only looks (lock_is_held) has the lock for a moment: so many times it is tried again. */
+enum { LOOKS = 10 };
+
 static void read_holder(int fd, char holder[LOCK_TEXT]) {
   ssize_t n = pread(fd, holder, LOCK_TEXT - 1, 0);
   holder[n > 0 ? n : 0] = 0;
@@ -34,7 +37,11 @@ enum lock_answer lock_take(struct lock *l, const char *path, char holder[LOCK_TE
     err_set_errno(e, ERR_FAILED, "%s: cannot make the lock", path);
     return LOCK_FAILED;
   }
-  while ((got = flock(fd, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR) continue;
+  for (int tries = 0; (got = flock(fd, LOCK_EX | LOCK_NB)) != 0; tries++) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK || tries >= LOOKS) break;
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+  }
   if (got == 0) {
     write_holder(fd);
     l->fd = fd;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/percent.h"
 #include "formats/source.h"
 
 static const char header[] = "step,what,value,id\n";
@@ -36,13 +37,13 @@ static bool parse(const char *line, struct journal_entry *out) {
   for (int i = 0; i < ENGINE_MESSAGES; i++)
     if (strcmp(what, engine_message_names[i]) == 0) {
       out->message.kind = (enum engine_message_kind)i;
-      return out->step >= 0;
+      return out->step >= 0 && (line[used] != ',' || percent_decode(line + used + 1, out->message.prompt, ENGINE_PROMPT));
     }
   return false;
 }
 
 static bool read_rows(struct journal *j, FILE *f, struct err *e) {
-  char line[256];
+  char line[4 * ENGINE_PROMPT];
   bool first = true;
   while (fgets(line, sizeof line, f)) {
     struct journal_entry x = {0};
@@ -81,7 +82,10 @@ static bool write_rows(const struct journal *j, struct err *e) {
   fputs(header, f);
   for (int i = 0; i < j->n; i++) {
     const struct engine_message *m = &j->entry[i].message;
-    fprintf(f, "%d,%s,%.17g,%" PRIx64 "\n", j->entry[i].step, engine_message_names[m->kind], m->value, m->id);
+    char prompt[3 * ENGINE_PROMPT] = "";
+    if (*m->prompt) percent_encode(m->prompt, prompt, sizeof prompt);
+    fprintf(f, "%d,%s,%.17g,%" PRIx64 "%s%s\n", j->entry[i].step, engine_message_names[m->kind], m->value, m->id, *prompt ? "," : "",
+            prompt);
   }
   bool ok = fclose(f) == 0 ? write_file(j->path, text, size, e) : err_set(e, ERR_FAILED, "out of memory for the journal");
   free(text);
@@ -118,8 +122,30 @@ static const struct journal_entry *last_change(const struct journal *j, enum eng
 }
 
 static bool asked_at(const struct journal *j, enum engine_message_kind kind, int step) {
-  const struct journal_entry *x = last_change(j, kind, step);
-  return x && x->step == step;
+  for (int i = 0; i < j->n; i++) {
+    const struct journal_entry *x = j->entry + i;
+    if (x->message.kind == kind && x->step == step && !*x->message.prompt) return true;
+  }
+  return false;
+}
+
+/* The first entry with that prompt. */
+static int first_with(const struct journal *j, const char *prompt) {
+  int i = 0;
+  while (i < j->n && strcmp(j->entry[i].message.prompt, prompt) != 0) i++;
+  return i;
+}
+
+const char *journal_prompt(const struct journal *j, int step, int i, int *number) {
+  for (int k = 0; k < j->n; k++) {
+    const char *prompt = j->entry[k].message.prompt;
+    if (!*prompt || j->entry[k].step != step || i-- > 0) continue;
+    *number = 0;
+    for (int before = first_with(j, prompt) - 1; before >= 0; before--)
+      *number += *j->entry[before].message.prompt && first_with(j, j->entry[before].message.prompt) == before;
+    return prompt;
+  }
+  return NULL;
 }
 
 static double value_at(const struct journal *j, enum engine_message_kind kind, int step, double otherwise) {

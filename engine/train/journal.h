@@ -1,4 +1,5 @@
-/* What was changed while a run was under way: RUN/journal.csv, one row a change, "step,what,value,id".
+/* What was changed while a run was under way: RUN/journal.csv, one row a change, "step,what,value,id"; with a fifth field, the
+ * prompt (base/percent.h), where samples of a prompt of their own are asked for.
  *
  * A change counts from the boundary after `step` optimiser steps; it is on the disk before it takes effect, and a resumed run replays it at
  * the same boundary. The whole file is written anew each time: it is small and appears whole or not at all. */
@@ -28,9 +29,13 @@ bool journal_has(const struct journal *j, uint64_t id); /* a message that was ta
 struct in_effect {
   double lr;
   int samples_every, checkpoints_every;
-  bool sample, checkpoint;
+  bool sample, checkpoint; /* sample: of the test prompts */
 };
 struct in_effect journal_in_effect(const struct journal *j, const struct settings *s, int step);
+
+/* The i-th prompt whose samples are asked for at the boundary after `step` steps; NULL: there are not so many. *number: its place among all different prompts
+   of the journal. */
+const char *journal_prompt(const struct journal *j, int step, int i, int *number);
 
 /* After a divergence the run goes back to `step` and on with another rate: changes of the rate after that step are dropped, this is added. */
 bool journal_halve(struct journal *j, int step, double lr, struct err *e);

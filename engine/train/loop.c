@@ -130,7 +130,10 @@ static bool write_down(struct trainer *t, const struct engine_message *m, struct
   if (!room_for(&t->room, t->s->run_dir, 0, e)) return false;
   do ok = journal_add(&t->journal, t->state.step, m, e);
   while (!ok && room_again(&t->room, t->s->run_dir, e));
-  if (ok) tell(t->sink, LOG_INFO, "after step %d: %s %.9g", t->state.step, engine_message_names[m->kind], m->value);
+  if (ok && *m->prompt)
+    tell(t->sink, LOG_INFO, "after step %d: %s of \"%s\"", t->state.step, engine_message_names[m->kind], m->prompt);
+  else if (ok)
+    tell(t->sink, LOG_INFO, "after step %d: %s %.9g", t->state.step, engine_message_names[m->kind], m->value);
   return ok;
 }
 
@@ -174,7 +177,7 @@ static bool outputs_due(struct trainer *t, struct err *e) {
     return false;
   }
   bool interval = step >= t->s->train.steps || (t->now.samples_every > 0 && step % t->now.samples_every == 0);
-  return t->state.sampled >= step || !(interval || t->now.sample) || output_samples(t, step, e);
+  return output_asked(t, e) && (t->state.sampled >= step || !(interval || t->now.sample) || output_samples(t, step, e));
 }
 
 bool train_loop(struct trainer *t, struct err *e) {

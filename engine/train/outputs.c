@@ -13,6 +13,8 @@
 struct sampling {
   struct trainer *t;
   struct picture_job job;
+  const char *const *prompt; /* [total / samples.count] */
+  int first_prompt;          /* number of prompt[0] */
   int step, total;
 };
 
@@ -33,7 +35,7 @@ static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
   uint64_t seed[256] = {0};
   struct image out[256] = {0};
   for (int i = 0; i < n; i++) {
-    prompt[i] = s->prompts.test[(first + i) / s->samples.count];
+    prompt[i] = k->prompt[(first + i) / s->samples.count];
     seed[i] = s->samples.seed + (uint64_t)((first + i) % s->samples.count);
   }
   bool ok = pictures_make(k->t->m, k->t->act, &k->job, prompt, seed, n, NULL, out, NULL, tell_stop_code, (void *)k->t->sink, e);
@@ -41,7 +43,7 @@ static bool sample_some(struct sampling *k, int first, int n, struct err *e) {
     struct sample_event v = {.step = k->step,
                              .prompt = prompt[i],
                              .negative = k->job.negative,
-                             .prompt_index = (first + i) / s->samples.count,
+                             .prompt_index = k->first_prompt + (first + i) / s->samples.count,
                              .picture_index = (first + i) % s->samples.count,
                              .seed = seed[i],
                              .sampler = sampler_names[k->job.sampler],
@@ -99,24 +101,68 @@ static bool end_round(struct sampling *k, struct err *e) {
   return ok && note_pictures(t, 0, e);
 }
 
+static struct sampling sampling_of(struct trainer *t, int step, const char *const *prompt, int first_prompt, int prompts) {
+  const struct settings *s = t->s;
+  return (struct sampling){.t = t,
+                           .prompt = prompt,
+                           .first_prompt = first_prompt,
+                           .step = step,
+                           .total = prompts * s->samples.count,
+                           .job = {.sampler = (enum sampler_kind)s->samples.sampler,
+                                   .steps = s->samples.steps,
+                                   .guidance = s->samples.guidance,
+                                   .negative = s->prompts.negative ? s->prompts.negative : "",
+                                   .width = s->train.width,
+                                   .height = s->train.height}};
+}
+
+static int batch_of(const struct settings *s) {
+  return s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch;
+}
+
+static bool room_for_pictures(struct sampling *k, struct err *e) {
+  int64_t picture = (int64_t)k->job.width * k->job.height * 3;
+  return k->total == 0 || room_for(&k->t->room, k->t->s->run_dir, k->total * picture, e);
+}
+
 bool output_samples(struct trainer *t, int step, struct err *e) {
   const struct settings *s = t->s;
   char round[65];
-  struct sampling k = {.t = t,
-                       .step = step,
-                       .total = s->prompts.tests * s->samples.count,
-                       .job = {.sampler = (enum sampler_kind)s->samples.sampler,
-                               .steps = s->samples.steps,
-                               .guidance = s->samples.guidance,
-                               .negative = s->prompts.negative ? s->prompts.negative : "",
-                               .width = s->train.width,
-                               .height = s->train.height}};
+  struct sampling k = sampling_of(t, step, s->prompts.test, 0, s->prompts.tests);
   round_hash(&k, round);
   if (strcmp(round, t->state.round) != 0) t->state.pictures = 0;
   memcpy(t->state.round, round, sizeof round);
-  int64_t picture = (int64_t)s->train.width * s->train.height * 3;
-  if (k.total > 0 && !room_for(&t->room, s->run_dir, k.total * picture, e)) return false;
-  return sample_rest(&k, s->samples.batch < 1 ? 1 : s->samples.batch > 256 ? 256 : s->samples.batch, e) && end_round(&k, e);
+  return room_for_pictures(&k, e) && sample_rest(&k, batch_of(s), e) && end_round(&k, e);
+}
+
+/* Those are not counted in the state: a run that goes on at this very step draws them again, the same ones. */
+static bool sample_asked(struct trainer *t, const char *prompt, int number, struct err *e) {
+  struct sampling k = sampling_of(t, t->state.step, &prompt, number, 1);
+  int batch = batch_of(t->s);
+  bool ok = room_for_pictures(&k, e);
+  swap_averaged(&t->opt);
+  for (int i = 0; ok && i < k.total; i += batch) {
+    tell_progress(t->sink, "samples", i, k.total);
+    ok = sample_some(&k, i, k.total - i < batch ? k.total - i : batch, e);
+  }
+  swap_averaged(&t->opt);
+  if (ok) tell_progress(t->sink, "samples", k.total, k.total);
+  return ok;
+}
+
+bool output_asked(struct trainer *t, struct err *e) {
+  const struct settings *s = t->s;
+  const char *prompt;
+  for (int i = 0, number; (prompt = journal_prompt(&t->journal, t->state.step, i, &number)); i++) {
+    if (s->prompts.tests == 0)
+      tell(t->sink, LOG_WARN, "the run has planned no memory for samples, as its profile has no test prompt: \"%.200s\" is not drawn",
+           prompt);
+    else if (s->prompts.tests + number >= MAX_TEST_PROMPTS)
+      tell(t->sink, LOG_WARN, "%d prompts are all that a run can have: \"%.200s\" is not drawn", MAX_TEST_PROMPTS, prompt);
+    else if (!sample_asked(t, prompt, s->prompts.tests + number, e))
+      return false;
+  }
+  return true;
 }
 
 /* --- the state --------------------------------------------------------------------------------------------------------------------- */

@@ -110,6 +110,7 @@ void trainer_ctx_end(struct ctx *c);
 
 /* --- outputs.c --- */
 bool output_samples(struct trainer *t, int step, struct err *e);
+bool output_asked(struct trainer *t, struct err *e); /* of prompts that were asked for at this step */
 bool output_checkpoint(struct trainer *t, bool final, struct err *e);
 bool output_state(struct trainer *t, struct err *e);
 bool output_probe(struct trainer *t, double *loss, struct err *e); /* NAN without a held-out photograph */

@@ -114,6 +114,24 @@ lines "subject.select poodle" 2 i s quit
 check "masks: kept with the subject, with those of the others" test "$(ls data/pdmbooth/subjects/poodle/masks | wc -l)" -eq 5
 check "masks: the profile uses them" grep -q "^mask_dir = .*/subjects/poodle/masks" $profile
 
+# the queue outlives the program, and goes on when it is asked for
+mkdir -p state/pdmbooth
+printf 'poodle\ndog3\n' >state/pdmbooth/queue.txt
+printf 'Esc\n5\nQ\n2\nq\n' | timeout 60 "$program" --plain >out 2>err
+check "queue: it is asked about on opening" grep -q 'Waiting since the program was left: poodle, dog3' out
+check "queue: one is taken out" test "$(cat state/pdmbooth/queue.txt)" = poodle
+before=$(ls data/pdmbooth/runs/poodle | wc -l)
+# under_way: whether a run of the poodle is; waits for that to be so, or no longer
+under_way() { [ -n "$(find data/pdmbooth/runs/poodle -name live.txt)" ]; }
+await() {
+  tries=0
+  until "$@" || [ $tries -ge 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+}
+ended() { ! under_way; }
+(echo s && await under_way && printf 'q\ns\n' && await ended && sleep 1) | timeout 100 "$program" --plain >out 2>err
+check "queue: the next one is started" test "$(ls data/pdmbooth/runs/poodle | wc -l)" -eq $((before + 1)) -a ! -s state/pdmbooth/queue.txt
+check "leaving: saved and stopped" grep -q 'is saved and has stopped' out
+
 # on a terminal: whatever ends the program gives the terminal back
 if command -v script >/dev/null; then
   printf '\033[?1049l' >leave

@@ -100,7 +100,7 @@ static void draw_plot(struct show *s, struct rect r) {
   static const char *const names[] = {"instance", "prior", "pdm", "total"};
   struct plot_series series[4];
   struct plot_mark marks[] = {{500, PLOT_SAMPLE}, {1000, PLOT_SAMPLE}, {1000, PLOT_CHECKPOINT}, {1321, PLOT_SPIKE}};
-  for (int i = 0; i < 4; i++) series[i] = (struct plot_series){names[i], s->step, s->value[i], 2000, (enum style)(STYLE_CURVE_0 + i)};
+  for (int i = 0; i < 4; i++) series[i] = (struct plot_series){names[i], s->step, s->value[i], 2000, (enum style)(STYLE_CURVE_0 + i), PLOT_SOLID};
   struct plot p = {
       .series = series, .n_series = 4, .marks = marks, .n_marks = 4, .smoothing = 0.97, .has_cursor = true, .cursor = 700, .legend = true};
   plot_draw(&s->c, canvas_box(&s->c, r, STYLE_BORDER, "loss"), &p);

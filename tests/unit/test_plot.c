@@ -30,7 +30,7 @@ static void make_loss(double *step, double *value, int n, double scale, unsigned
 static double steps[POINTS], instance[POINTS], prior[POINTS], pdm[POINTS];
 
 static struct plot_series named(const char *name, const double *value, int n, enum style style) {
-  return (struct plot_series){name, steps, value, n, style};
+  return (struct plot_series){name, steps, value, n, style, PLOT_SOLID};
 }
 
 static void fill(struct plot_series out[3]) {
@@ -214,7 +214,7 @@ static void many_points_are_decimated_by_extremes(void **state) {
   double *x = malloc(MANY * sizeof *x), *y = malloc(MANY * sizeof *y);
   for (int i = 0; i < MANY; i++) x[i] = i, y[i] = 0.1;
   y[54321] = 1;
-  struct plot_series s = {"spike", x, y, MANY, STYLE_CURVE_0};
+  struct plot_series s = {"spike", x, y, MANY, STYLE_CURVE_0, PLOT_SOLID};
   struct plot p = {.series = &s, .n_series = 1};
   struct canvas c = {.utf8 = true};
   assert_true(canvas_resize(&c, 100, 30));

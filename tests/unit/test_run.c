@@ -272,9 +272,9 @@ static void test_killed(void **state) {
   folder_remove_all(p.root);
 }
 
-static const struct engine_message wanted[] = {{ENGINE_SET_LR, 5e-4, 1},  {ENGINE_SET_LR, 2, 2},   {ENGINE_SAMPLE, 0, 3},
-                                               {ENGINE_CHECKPOINT, 0, 4}, {ENGINE_HALVE_LR, 0, 5}, {ENGINE_SET_SAMPLES_EVERY, 0, 6},
-                                               {ENGINE_SET_LR, 2e-4, 7}};
+static const struct engine_message wanted[] = {{ENGINE_SET_LR, 5e-4, 1, ""},  {ENGINE_SET_LR, 2, 2, ""},   {ENGINE_SAMPLE, 0, 3, ""},
+                                               {ENGINE_CHECKPOINT, 0, 4, ""}, {ENGINE_HALVE_LR, 0, 5, ""}, {ENGINE_SET_SAMPLES_EVERY, 0, 6, ""},
+                                               {ENGINE_SET_LR, 2e-4, 7, ""}};
 static const int wanted_at[] = {1, 2, 3, 3, 3, 4, 4};
 
 /* Changes of a run under way count from their step on, are in the journal, and a run that is killed repeats them. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/lock.h"
 #include "assets/embedded.h"
 #include "formats/source.h"
 #include "live.h"
@@ -241,6 +242,7 @@ static void test_run_view(void **state) {
   (void)state;
   struct run_view v;
   struct live live = {.paused = false};
+  struct lock lock;
   struct err e = {0};
   char path[128], name[256];
   make_folder(NULL);
@@ -284,13 +286,25 @@ static void test_run_view(void **state) {
   assert_int_equal(v.state, RUN_FAILED);
   assert_string_equal(v.error, "loss is not a number");
   live_put(&live, folder, "training", 3, 9);
+  run_view_update(&v);
+  assert_int_equal(v.state, RUN_FAILED); /* of a process that was killed: nobody has the lock */
+  text_put(path, sizeof path, "%s/lock", folder);
+  assert_int_equal(lock_take(&lock, path, name, &e), LOCK_HELD);
   assert_true(run_view_update(&v));
   assert_int_equal(v.state, RUN_WORKING);
   assert_int_equal(v.live.done, 3);
   live_pause(&live, folder, true);
   run_view_update(&v);
   assert_int_equal(v.state, RUN_PAUSED);
-  put("live.txt", "training\t3\t9\t1.0\t0\t0\t999999999\n"); /* of a process that was killed */
+  assert_non_null(strstr(v.holder, "process "));
+  assert_true(v.live.memory > 100000 && v.live.load >= 0 && v.live.load <= 1);
+  put("journal.csv", "step,what,value,id\n2,lr,0.5,1\n2,sample,0,2,a+red%20c%C3%A4r\n3,sample,0,3\n3,sample,0,4,a+red+c%C3%A4r\n");
+  assert_true(run_view_update(&v));
+  assert_int_equal(run_prompts(&v), 3);
+  assert_string_equal(run_prompt(&v, 1), "a dog");
+  assert_string_equal(run_prompt(&v, 2), "a red cär");
+  assert_string_equal(run_prompt(&v, 3), "");
+  lock_release(&lock);
   run_view_update(&v);
   assert_int_equal(v.state, RUN_FAILED);
   text_put(name, sizeof name, "%s", v.name);

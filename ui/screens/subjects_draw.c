@@ -12,8 +12,8 @@ static const char *state_word(struct app *a, const struct subject *s, enum style
   int i = runs_of(&a->runs, s->name);
   enum run_status run = i < 0 ? RUN_EMPTY : a->runs.item[i].state;
   *style = STYLE_DIM;
-  for (int k = 0; k < a->queued; k++) {
-    if (!strcmp(a->queue[k], s->name)) return *style = STYLE_ACCENT, "queued";
+  for (int k = 0; k < a->queue.n; k++) {
+    if (!strcmp(a->queue.name[k], s->name)) return *style = STYLE_ACCENT, "queued";
   }
   if (*s->trouble) return *style = STYLE_ERROR, "trouble";
   if (s->archived) return "archived";

@@ -39,25 +39,16 @@ static void older(struct app *a, const char *argument) {
   other_run(a, 1);
 }
 
-static void stop_it(struct app *a, int how) {
-  if (how == 0) training_stop(a);
-}
-
-static void stop(struct app *a, const char *argument) {
-  static const struct choice choices[] = {{"s", "save and stop after this step"}, {"Esc", "let it go on"}};
+static void at_work(struct app *a, const char *argument) {
+  int at = runs_find(&a->runs, a->runs.view.path);
   (void)argument;
-  if (a->runs.view.state != RUN_WORKING && a->runs.view.state != RUN_PAUSED)
-    app_complain(a, "no process is at work on this run");
-  else
-    overlay_choose(a, "Stop", "The run can go on later from where it stopped (r).", choices, 2, stop_it);
-}
-
-static void resume(struct app *a, const char *argument) {
-  (void)argument;
-  if (a->runs.view.state == RUN_STOPPED || a->runs.view.state == RUN_FAILED)
-    training_resume(a, a->runs.view.path);
-  else
-    app_complain(a, "the run is %s", *a->runs.view.path ? run_state_name(a->runs.view.state) : "not there");
+  for (int i = 1; i <= a->runs.n; i++) {
+    const struct run_item *x = &a->runs.item[(at + i) % a->runs.n];
+    if (x->state != RUN_WORKING && x->state != RUN_PAUSED) continue;
+    runs_view(&a->runs, x->path);
+    return;
+  }
+  app_say(a, "no run is under way");
 }
 
 /* --- actions: the curves ----------------------------------------------------------------------------------------------------------- */
@@ -68,6 +59,7 @@ static void move_cursor(struct app *a, int by) {
   if (!s || !v->n_rows) return;
   int last = v->rows[v->n_rows - 1].step, at = s->cursor < 0 ? last : s->cursor;
   at += by * train_stride(s, v);
+  s->pan = 0;
   s->cursor = at >= last && by > 0 ? -1 : at < v->rows[0].step ? v->rows[0].step : at;
 }
 
@@ -76,6 +68,28 @@ static void move_cursor(struct app *a, int by) {
     (void)argument;                                       \
     move_cursor(a, by);                                   \
   }
+/* By quarters of what is shown; the cursor stays. */
+static void pan(struct app *a, int by) {
+  struct train_state *s = train_state(a);
+  int first, last, before, ignored;
+  if (!s) return;
+  train_range(s, &a->runs.view, &first, &last);
+  s->pan += by * ((last - first) / 4 + 1);
+  before = first;
+  train_range(s, &a->runs.view, &first, &ignored);
+  if (first == before) s->pan -= by * ((last - first) / 4 + 1); /* it was at the edge */
+}
+
+static void pan_left(struct app *a, const char *argument) {
+  (void)argument;
+  pan(a, -1);
+}
+
+static void pan_right(struct app *a, const char *argument) {
+  (void)argument;
+  pan(a, 1);
+}
+
 MOVE(left, -1)
 MOVE(right, 1)
 MOVE(far_left, -10)
@@ -121,8 +135,11 @@ static void next_prompt(struct app *a, const char *argument) {
 }
 
 static const struct action actions[] = {
-    {"train.stop", "S", "stop", "Save and stop after this step.", stop},
-    {"train.resume", "r", "resume", "Go on with a run that was stopped.", resume},
+    {"train.pause", "p", "pause", "Let the run wait before its next step, or let it go on.", train_pause},
+    {"train.stop", "S", "stop", "Save and stop after this step.", train_stop},
+    {"train.resume", "r", "resume", "Go on with a run that was stopped.", train_resume},
+    {"train.sample", "m", "sample", "Draw samples now: of a prompt that is typed in, or of the test prompts.", train_sample},
+    {"train.checkpoint", "c", "checkpoint", "Write a checkpoint after this step.", train_checkpoint},
     {"train.left", "Left", "scrub", "Move the cursor to earlier steps; the samples follow.", left},
     {"train.right", "Right", NULL, "Move the cursor to later steps.", right},
     {"train.far-left", "PgUp H", NULL, "Ten columns to the left.", far_left},
@@ -130,12 +147,21 @@ static const struct action actions[] = {
     {"train.follow", "End G", NULL, "Let the cursor follow the run.", to_end},
     {"train.zoom-in", "+ =", "zoom", "Show half of the steps, around the cursor.", zoom_in},
     {"train.zoom-out", "-", NULL, "Show twice as many steps.", zoom_out},
+    {"train.pan-left", "<", NULL, "Look at earlier steps; the cursor stays.", pan_left},
+    {"train.pan-right", ">", NULL, "Look at later steps.", pan_right},
     {"train.smooth", "s", "smooth", "More smoothing of the curves; then none.", smoothing},
     {"train.log", "g", "log axis", "Logarithmic axis, or linear.", logarithmic},
     {"train.term", "l", "term", "One curve after the other, then all.", next_term},
     {"train.prompt", "o", NULL, "Samples of the next prompt first.", next_prompt},
     {"train.newer", "[ Up", "run", "The newer run of the subject.", newer},
     {"train.older", "] Down", NULL, "The older run of the subject.", older},
+    {"train.queue", "Q", NULL, "What waits for the run under way; choosing one takes it out of the queue.", train_queue},
+    {"train.at-work", "w", NULL, "The run that is under way, whoever began it; again: the next one.", at_work},
+    {"train.beside", "b", "beside", "Show the curve of another run as well, or no longer.", train_beside},
+    {"train.alone", "B", NULL, "No other runs beside this one.", train_alone},
+    {"train.rate", "R", NULL, "Change the learning rate while the run goes on.", train_rate},
+    {"train.samples-every", "i", NULL, "Change the steps between samples while the run goes on.", train_samples_every},
+    {"train.checkpoints-every", "I", NULL, "Change the steps between checkpoints while the run goes on.", train_checkpoints_every},
     {0},
 };
 
@@ -148,4 +174,5 @@ static void mouse(struct app *a, struct rect r, const struct input_event *ev) {
     train_point(a, r, ev->x, ev->y);
 }
 
-const struct screen train_screen = {.title = "Train", .actions = actions, .draw = train_draw, .mouse = mouse};
+const struct screen train_screen = {
+    .title = "Train", .actions = actions, .draw = train_draw, .mouse = mouse, .changed = train_beside_changed, .release = train_release};

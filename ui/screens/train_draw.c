@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "plan_text.h"
 #include "ui/screens/train.h"
 
 static const struct {
@@ -22,7 +23,11 @@ static double term_of(const struct metrics *m, int term) {
 
 void train_range(const struct train_state *s, const struct run_view *v, int *first, int *last) {
   int from = v->n_rows ? v->rows[0].step : 0, to = v->n_rows ? v->rows[v->n_rows - 1].step : 1;
-  int shown = (int)((to - from) / s->zoom), middle = s->cursor < 0 ? to : s->cursor;
+  for (int i = 0; i < s->n_beside; i++) {
+    const struct run_view *b = s->beside[i];
+    if (b->n_rows && b->rows[b->n_rows - 1].step > to) to = b->rows[b->n_rows - 1].step;
+  }
+  int shown = (int)((to - from) / s->zoom), middle = (s->cursor < 0 ? to : s->cursor) + s->pan;
   *first = middle - shown / 2;
   if (*first + shown > to) *first = to - shown;
   if (*first < from) *first = from;
@@ -73,9 +78,19 @@ static void draw_progress(struct app *a, struct rect r, const struct run_view *v
     canvas_bar(&a->canvas, x, r.y, r.x + r.w - x, (double)v->live.done / (double)v->live.total, STYLE_BAR, STYLE_BAR_REST);
 }
 
+/* What the process takes, and who it is. */
+static void draw_process(struct app *a, struct rect r, const struct run_view *v) {
+  char memory[32] = "", load[48] = "", text[400];
+  if (v->live.memory > 0) bytes_text(v->live.memory, memory, sizeof memory);
+  if (v->state == RUN_WORKING && isfinite(v->live.load)) text_put(load, sizeof load, "%.0f %% of the processors", 100 * v->live.load);
+  text_put(text, sizeof text, "%s%s%s%s%s", memory, *memory && *load ? ", " : "", load, *memory || *load ? "; " : "", v->holder);
+  canvas_field(&a->canvas, r.x, r.y, r.w, ALIGN_LEFT, STYLE_DIM, text);
+}
+
 static void draw_head(struct app *a, struct rect r, const struct run_view *v) {
   if (v->state == RUN_WORKING || v->state == RUN_PAUSED) {
     draw_progress(a, r, v);
+    draw_process(a, (struct rect){r.x, r.y + 2, r.w, 1}, v);
     return;
   }
   int x = r.x + canvas_printf(&a->canvas, r.x, r.y, state_style(v->state), "%s ", run_state_name(v->state));
@@ -111,7 +126,7 @@ static void draw_samples(struct app *a, struct rect r, const struct train_state 
     canvas_paragraph(&a->canvas, r, 0, STYLE_DIM, "No samples yet.");
     return;
   }
-  int step = v->samples[at].step, prompts = v->prompts > 0 ? v->prompts : 1;
+  int step = v->samples[at].step, prompts = run_prompts(v);
   canvas_printf(&a->canvas, r.x, r.y, STYLE_HEADER, "samples of step %d", step);
   r = rect_inset(r, 0, 1, 0, 0);
   int h = r.h >= 24 ? 11 : r.h >= 14 ? r.h / 2 : r.h, w = 2 * (h - 1) + 2;
@@ -123,7 +138,7 @@ static void draw_samples(struct app *a, struct rect r, const struct train_state 
       if (v->samples[i].prompt != prompt) continue;
       struct rect cell = {r.x + n % columns * w, r.y + n / columns * h, w - 1, h - 1};
       album_show(a, cell, run_sample_path(v, &v->samples[i], path, sizeof path));
-      canvas_field(&a->canvas, cell.x, cell.y + cell.h, cell.w, ALIGN_LEFT, STYLE_DIM, prompt < v->prompts ? v->prompt[prompt] : "");
+      canvas_field(&a->canvas, cell.x, cell.y + cell.h, cell.w, ALIGN_LEFT, STYLE_DIM, run_prompt(v, prompt));
       n++;
     }
   }
@@ -131,45 +146,68 @@ static void draw_samples(struct app *a, struct rect r, const struct train_state 
 
 /* --- all of it ---------------------------------------------------------------------------------------------------------------------------- */
 
-/* The series that are drawn: columns of the rows, in memory of this frame. Returns how many; the values are freed by the caller. */
-static int make_series(const struct train_state *s, const struct run_view *v, double *room, struct plot_series *series) {
+/* The finite values of a term; the probe is measured at some steps only, so gaps are left out. */
+static bool add_series(const struct run_view *v, int term, const char *name, enum style style, enum plot_line line, double **room,
+                       struct plot_series *out) {
+  double *step = *room, *value = step + v->n_rows;
   int n = 0;
-  double *step = room;
-  for (int i = 0; i < v->n_rows; i++) step[i] = v->rows[i].step;
-  for (int t = 0; t < TERM_COUNT; t++) {
-    double *value = room + (size_t)(t + 1) * (size_t)v->n_rows;
-    bool some = false;
-    if (s->term < TERM_COUNT ? t != s->term : !terms[t].loss) continue;
-    for (int i = 0; i < v->n_rows; i++) some |= isfinite(value[i] = term_of(&v->rows[i], t));
-    if (some) series[n++] = (struct plot_series){terms[t].name, step, value, v->n_rows, terms[t].style};
+  for (int i = 0; i < v->n_rows; i++) {
+    double x = term_of(&v->rows[i], term);
+    if (!isfinite(x) && term == TERM_PROBE) continue;
+    step[n] = v->rows[i].step;
+    value[n++] = x;
+  }
+  *room += 2 * (size_t)v->n_rows;
+  bool some = false;
+  for (int i = 0; i < n && !some; i++) some = isfinite(value[i]);
+  *out = (struct plot_series){name, step, value, n, style, line};
+  return some;
+}
+
+/* The losses of the run; beside others one term of each, with lines and colours of their own. Returns how many series there are. */
+static int make_series(const struct train_state *s, const struct run_view *v, double *room, struct plot_series *series) {
+  int n = 0, term = s->term == TERM_COUNT ? TERM_TOTAL : s->term;
+  for (int t = 0; t < TERM_COUNT && !s->n_beside; t++) {
+    bool wanted = s->term < TERM_COUNT ? t == s->term : terms[t].loss;
+    if (wanted) n += add_series(v, t, terms[t].name, terms[t].style, PLOT_SOLID, &room, series + n);
+  }
+  if (s->n_beside) n += add_series(v, term, v->name, STYLE_CURVE_0, PLOT_SOLID, &room, series + n);
+  for (int i = 0; i < s->n_beside; i++) {
+    enum style style = (enum style)(STYLE_CURVE_0 + (i + 1) % CURVE_STYLES);
+    n += add_series(s->beside[i], term, s->beside[i]->name, style, (enum plot_line)((i + 1) % PLOT_LINES), &room, series + n);
   }
   return n;
 }
 
-/* The probe is measured at some steps only: its points become a curve of their own. */
-static void close_gaps(struct plot_series *x, double *room) {
-  int n = 0;
-  if (strcmp(x->name, terms[TERM_PROBE].name)) return;
-  double *step = room, *value = room + x->n;
-  for (int i = 0; i < x->n; i++) {
-    if (!isfinite(x->value[i])) continue;
-    step[n] = x->step[i];
-    value[n++] = x->value[i];
-  }
-  x->step = step;
-  x->value = value;
-  x->n = n;
+/* Room for the columns of all series. */
+static double *make_room(const struct train_state *s, const struct run_view *v) {
+  size_t rows = (size_t)v->n_rows * (TERM_COUNT + 1);
+  for (int i = 0; i < s->n_beside; i++) rows += (size_t)s->beside[i]->n_rows;
+  return malloc((2 * rows + 1) * sizeof(double));
 }
 
-/* Where samples and checkpoints are, and losses that were no number. */
+/* A loss so many times the mean of so many before it is a spike. */
+enum { SPIKE = 5, SPIKE_AFTER = 20 };
+
+/* Where samples and checkpoints are, losses that were no number, spikes. */
 static int make_marks(const struct run_view *v, struct plot_mark *mark, int most) {
   int n = 0;
   for (int i = 0; i < v->n_samples && n < most; i++) {
     if (!i || v->samples[i].step != v->samples[i - 1].step) mark[n++] = (struct plot_mark){v->samples[i].step, PLOT_SAMPLE};
   }
   for (int i = 0; i < v->n_checkpoints && n < most; i++) mark[n++] = (struct plot_mark){v->checkpoints[i].step, PLOT_CHECKPOINT};
+  double mean = 0;
   for (int i = 0; i < v->n_rows && n < most; i++) {
-    if (!isfinite(v->rows[i].total)) mark[n++] = (struct plot_mark){v->rows[i].step, PLOT_NAN};
+    double x = v->rows[i].total;
+    if (!isfinite(x)) {
+      mark[n++] = (struct plot_mark){v->rows[i].step, PLOT_NAN};
+      continue;
+    }
+    if (i >= SPIKE_AFTER && x > SPIKE * mean) mark[n++] = (struct plot_mark){v->rows[i].step, PLOT_SPIKE};
+    mean += (x - mean) / (i < SPIKE_AFTER ? i + 1 : SPIKE_AFTER);
+  }
+  for (int i = 0; i < v->n_marks && n < most; i++) {
+    if (!strcmp(v->marks[i].what, "halve lr")) mark[n++] = (struct plot_mark){v->marks[i].step, PLOT_NAN}; /* went back to here */
   }
   return n;
 }
@@ -177,14 +215,13 @@ static int make_marks(const struct run_view *v, struct plot_mark *mark, int most
 static void draw_curves(struct app *a, struct rect r, struct train_state *s, const struct run_view *v) {
   enum { MARKS = 512 };
   static const double weights[SMOOTHINGS] = {0, 0.6, 0.9, 0.98};
-  struct plot_series series[TERM_COUNT];
+  struct plot_series series[TERM_COUNT + 1 + MAX_BESIDE];
   struct plot_mark mark[MARKS];
   int first, last;
-  double *room = malloc((size_t)(TERM_COUNT + 3) * ((size_t)v->n_rows + 1) * sizeof *room);
+  double *room = make_room(s, v);
   if (!room) return;
   train_range(s, v, &first, &last);
   int n = make_series(s, v, room, series);
-  for (int i = 0; i < n; i++) close_gaps(&series[i], room + (size_t)(TERM_COUNT + 1) * (size_t)v->n_rows);
   struct plot p = {.series = series,
                    .n_series = n,
                    .marks = mark,
