@@ -165,10 +165,11 @@ static int on_terminal(const char *path, const char *colours) {
     _exit(child(path, fdopen(told[1], "w")));
   }
   close(told[1]);
+  int screen = master; /* -1: the child has left it */
   for (bool open = true; pid > 0 && open;) {
-    struct pollfd p[2] = {{.fd = master, .events = POLLIN}, {.fd = told[0], .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = screen, .events = POLLIN}, {.fd = told[0], .events = POLLIN}};
     if (poll(p, 2, -1) < 0) break;
-    if (p[0].revents & POLLIN && read(master, bytes, sizeof bytes) < 0) break;
+    if (p[0].revents && read(master, bytes, sizeof bytes) <= 0) screen = -1;
     ssize_t n = p[1].revents ? read(told[0], bytes, sizeof bytes) : 1;
     if (p[1].revents && n > 0) fwrite(bytes, 1, (size_t)n, stdout);
     open = n > 0;
