@@ -75,7 +75,7 @@ printf 'subject.select poodle\nt\n\nq\nb\n' | timeout 60 "$program" --plain >out
 run=$(ls -d data/pdmbooth/runs/poodle/*)
 check "leaving: the run goes on" grep -q 'goes on in the background' out
 tries=0
-while [ ! -f "$run/summary.json" ] && [ $tries -lt 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+while [ ! -f "$run/summary.json" ] && [ $tries -lt 2400 ]; do sleep 0.1; tries=$((tries + 1)); done
 check "the run was finished without the interface" grep -q '"status":"done"' "$run/summary.json"
 lines 5 7 quit
 check "a run that is over is shown" grep -q 'done after 2 of 2 steps' out
