@@ -88,12 +88,17 @@ static void make_offers(struct app *a) {
 }
 
 static void with_file(struct app *a, const char *text) {
-  char path[4096];
+  char path[4096], name[4200];
   const char *home = getenv("HOME");
   bool tilde = !strncmp(text, "~/", 2) && home;
   text_put(path, sizeof path, "%s%s", tilde ? home : "", tilde ? text + 1 : text);
-  if (is_directory(path)) text_put(path + strlen(path), sizeof path - strlen(path), "/profile.ini"); /* a run */
-  compare_with(a, path, text);
+  text_put(name, sizeof name, "%s", text);
+  if (is_directory(path)) { /* a run: its own name says enough */
+    const char *last = strrchr(path, '/');
+    text_put(name, sizeof name, "the run %s", last && last[1] ? last + 1 : path);
+    text_put(path + strlen(path), sizeof path - strlen(path), "/profile.ini");
+  }
+  compare_with(a, path, name);
 }
 
 static void chosen(struct app *a, int index) {
