@@ -115,6 +115,7 @@ check "masks: kept with the subject, with those of the others" test "$(ls data/p
 check "masks: the profile uses them" grep -q "^mask_dir = .*/subjects/poodle/masks" $profile
 
 # the queue outlives the program, and goes on when it is asked for
+lines "subject.select poodle" "profile.key train.steps" 50 profile.save quit
 mkdir -p state/pdmbooth
 printf 'poodle\ndog3\n' >state/pdmbooth/queue.txt
 printf 'Esc\n5\nQ\n2\nq\n' | timeout 60 "$program" --plain >out 2>err
