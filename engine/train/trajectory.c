@@ -341,7 +341,10 @@ static bool make_rest(const struct trajectory *t, int64_t done, int64_t total, s
 bool trajectory_make(const struct trajectory *t, int64_t done, int64_t total, struct err *e) {
   char path[4200];
   struct lock lock = {-1};
-  if (trajectory_complete(t)) return true;
+  if (trajectory_complete(t)) { /* whoever made it may have been killed before these were gone */
+    remove_parts(t);
+    return true;
+  }
   snprintf(path, sizeof path, "%s/lock", t->dir);
   bool ok = room_dirs(t->j->room, t->dir, e) && room_lock(t->j->room, &lock, path, "PDM targets", e);
   if (ok) fs_tidy(t->dir, NULL);
