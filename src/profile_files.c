@@ -103,7 +103,7 @@ bool profile_files_read(struct profile_files *f, const char *path, const char *h
     r.at = next_place(&r, path, real, e);
     if (!r.at) return false;
     *r.at = (struct profile_file){.path = path, .real = real, .dir = folder_of(&r, path)};
-    if (!r.at->dir) return err_set(e, ERR_USAGE, "the path of the profile %.100s... is too long", path);
+    if (!r.at->dir) return no_memory(e);
     if (!read_text(&r, r.at, from, e) || !ini_read(path, r.at->text, r.at->n, take_base, &r, e)) return false;
     f->n++;
     from = r.at;

@@ -17,6 +17,7 @@ struct pool {
   size_t capacity, top, peak, used;
   struct block *block; /* [cap], n in use */
   size_t n, cap;
+  bool starved;
 };
 
 struct pool *pool_new(void *base, size_t capacity) {
@@ -37,10 +38,15 @@ static bool grow(struct pool *p) {
   if (p->n < p->cap) return true;
   size_t cap = p->cap > 0 ? p->cap * 2 : 64;
   struct block *bigger = realloc(p->block, cap * sizeof *bigger);
+  p->starved = bigger == NULL;
   if (bigger == NULL) return false;
   p->block = bigger;
   p->cap = cap;
   return true;
+}
+
+bool pool_starved(const struct pool *p) {
+  return p->starved;
 }
 
 static void insert(struct pool *p, size_t at, struct block b) {

@@ -22,6 +22,7 @@ bool pool_take(struct pool *p, size_t n, size_t *offset);
 void pool_give(struct pool *p, size_t offset);
 void pool_reset(struct pool *p); /* gives back everything; the peak stays */
 
+bool pool_starved(const struct pool *p); /* why pool_take was false: the list of blocks found no memory, whatever room the region has */
 size_t pool_peak(const struct pool *p); /* highest byte ever in use */
 size_t pool_used(const struct pool *p); /* bytes in use now: 0 when everything was given back */
 void *pool_base(const struct pool *p);

@@ -27,8 +27,11 @@ struct tensor ctx_new(struct ctx *c, enum dtype type, int rank, const int64_t *d
   size_t offset;
   if (!ctx_ok(c)) return (struct tensor){0};
   if (!pool_take(c->pool, tensor_bytes(&t), &offset)) {
-    err_set(c->err, ERR_FIT, "no room for %.1f MiB of activations beside %.1f MiB in use: choose a smaller batch or resolution",
-            (double)tensor_bytes(&t) / (1 << 20), (double)pool_used(c->pool) / (1 << 20));
+    if (pool_starved(c->pool))
+      err_set(c->err, ERR_FIT, "out of memory for the list of activations");
+    else
+      err_set(c->err, ERR_FIT, "no room for %.1f MiB of activations beside %.1f MiB in use: choose a smaller batch or resolution",
+              (double)tensor_bytes(&t) / (1 << 20), (double)pool_used(c->pool) / (1 << 20));
     c->failed = true;
     return (struct tensor){0};
   }
