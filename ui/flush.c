@@ -23,6 +23,15 @@ static attr_t attributes(unsigned marks) {
          (marks & MARK_REVERSE ? A_REVERSE : 0);
 }
 
+/* Few pairs, as 8 colours have, are not enough for a mosaic in every order of two colours: one order is written as the other, reversed. */
+static void save_pairs(struct look *look) {
+  if (COLOR_PAIRS > 256 || look->fg < 0 || look->bg <= look->fg || (look->marks & (MARK_BOLD | MARK_DIM)) != 0) return;
+  int32_t fg = look->fg;
+  look->fg = look->bg;
+  look->bg = fg;
+  look->marks ^= MARK_REVERSE;
+}
+
 /* Returns the pair of colours, 0 for the terminal's own, negative where there are no more pairs. */
 static int put(int x, int y, const struct cell *cell, const struct theme *theme) {
   struct look look = theme_look(theme, cell);
@@ -32,6 +41,7 @@ static int put(int x, int y, const struct cell *cell, const struct theme *theme)
   uint32_t code;
   for (size_t bytes; n < CCHARW_MAX && (bytes = utf8_decode(p, &code)) > 0; p += bytes) text[n++] = (wchar_t)code;
   text[n] = 0;
+  save_pairs(&look);
   bool plain = theme->depth == DEPTH_MONO || (look.fg == COLOUR_DEFAULT && look.bg == COLOUR_DEFAULT);
   int pair = plain ? 0 : alloc_pair(as_told(look.fg, theme->depth), as_told(look.bg, theme->depth));
   int used = pair < 0 ? 0 : pair;
