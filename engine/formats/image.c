@@ -95,13 +95,22 @@ bool image_decode(const struct blob *b, const char *name, struct image *out, str
   return decode_upright(b, name, false, out, e);
 }
 
-bool image_read(const char *path, struct image *out, struct err *e) {
+static bool read_with(bool (*decode)(const struct blob *, const char *, struct image *, struct err *), const char *path, struct image *out,
+                      struct err *e) {
   struct blob b;
   *out = (struct image){0};
   if (!blob_map(path, &b, e)) return false;
-  bool good = image_decode(&b, path, out, e);
+  bool good = decode(&b, path, out, e);
   blob_close(&b);
   return good;
+}
+
+bool image_read(const char *path, struct image *out, struct err *e) {
+  return read_with(image_decode, path, out, e);
+}
+
+bool image_read_mask(const char *path, struct image *out, struct err *e) {
+  return read_with(image_decode_mask, path, out, e);
 }
 
 bool image_look(const char *path, int *w, int *h, bool *turned, struct err *e) {

@@ -20,6 +20,7 @@ bool image_read(const char *path, struct image *out, struct err *e);
 bool image_decode(const struct blob *b, const char *name, struct image *out, struct err *e);
 /* A mask: grey, one channel (colour: luminance; a picture with alpha: the alpha channel where it is not all opaque). */
 bool image_decode_mask(const struct blob *b, const char *name, struct image *out, struct err *e);
+bool image_read_mask(const char *path, struct image *out, struct err *e);
 /* Size as image_read gives it, and whether EXIF turns or mirrors it. Decodes all of it: what this takes, image_read does. */
 bool image_look(const char *path, int *w, int *h, bool *turned, struct err *e);
 void image_release(struct image *im);
@@ -28,6 +29,10 @@ bool image_new(struct image *im, int w, int h, int channels); /* zeroed; false: 
 /* PIL.Image.resize with reducing (antialias) filters, fixed-point arithmetic equal to Pillow's: bit for bit on 8-bit pictures. */
 enum image_filter { FILTER_BILINEAR, FILTER_BICUBIC, FILTER_NEAREST };
 bool image_resize(const struct image *in, int w, int h, enum image_filter f, struct image *out, struct err *e);
+/* The same in place; nothing is done where it has that size. On failure *im stays as it was. */
+bool image_resize_to(struct image *im, int w, int h, enum image_filter f, struct err *e);
+/* A size at most `side` wide and high, with the same aspect (rounded down, 1 at the least). */
+void image_fit(int side, int *w, int *h);
 /* Short side to size, long side int(size * long / short): torchvision.transforms.Resize(size) on a PIL picture. */
 void image_short_side(int w, int h, int size, int *out_w, int *out_h);
 bool image_crop(const struct image *in, int x, int y, int w, int h, struct image *out, struct err *e);

@@ -155,6 +155,24 @@ bool image_resize(const struct image *in, int w, int h, enum image_filter f, str
   return err_set(e, ERR_FIT, "out of memory for a picture of %d x %d", w, h);
 }
 
+bool image_resize_to(struct image *im, int w, int h, enum image_filter f, struct err *e) {
+  struct image out;
+  if (im->w == w && im->h == h) return true;
+  if (!image_resize(im, w, h, f, &out, e)) return false;
+  image_release(im);
+  *im = out;
+  return true;
+}
+
+void image_fit(int side, int *w, int *h) {
+  int longer = *w > *h ? *w : *h;
+  if (longer <= side) return;
+  *w = (int)((int64_t)*w * side / longer);
+  *h = (int)((int64_t)*h * side / longer);
+  *w += *w == 0;
+  *h += *h == 0;
+}
+
 void image_short_side(int w, int h, int size, int *out_w, int *out_h) {
   int shorter = w <= h ? w : h, longer = w <= h ? h : w;
   int stretched = (int)((double)size * longer / shorter);

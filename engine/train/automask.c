@@ -73,13 +73,7 @@ static bool may_write_all(const struct automask_job *j, struct err *e) {
 static void make_key(struct derivation *k) {
   const struct automask_job *j = k->j;
   struct sha256 s;
-  char text[256];
-  int n = snprintf(text, sizeof text, "mask 1\n%s\n%s %s %dx%d\n", j->gaze.m->hash,
-                   j->gaze.engine ? j->gaze.engine : j->gaze.m->b->op->name, dtype_name(j->gaze.act), j->gaze.width, j->gaze.height);
-  sha256_begin(&s);
-  sha256_add(&s, text, (size_t)n);
-  sha256_add(&s, j->gaze.class_name, strlen(j->gaze.class_name) + 1);
-  sha256_add(&s, j->gaze.prompt, strlen(j->gaze.prompt) + 1);
+  gaze_key(&j->gaze, "mask 1", &s);
   for (int i = 0; i < j->data->photographs; i++) {
     const struct photograph *p = j->data->photograph + i;
     sha256_add(&s, k->hash[i], 64);
@@ -103,14 +97,10 @@ static bool take_kept(const struct derivation *k, int i) {
   char path[PATH], want[65], have[128];
   struct err ignored = {0};
   struct image mask = {0};
-  struct blob b;
   mask_path(k->j, p, "", path);
   key_of(k, i, want);
   if (access(path, R_OK) != 0 || !image_png_text(path, AUTOMASK_KEY, have, sizeof have) || strcmp(have, want) != 0) return false;
-  if (!blob_map(path, &b, &ignored)) return false;
-  bool ok = image_decode_mask(&b, path, &mask, &ignored);
-  blob_close(&b);
-  ok = ok && photograph_take_mask(p, &mask, path, &ignored);
+  bool ok = image_read_mask(path, &mask, &ignored) && photograph_take_mask(p, &mask, path, &ignored);
   if (ok) tell(k->j->gaze.sink, LOG_INFO, "mask of %s: found in %s", p->name, path);
   image_release(&mask);
   return ok;
@@ -127,21 +117,11 @@ static bool on_border(const struct image *mask, int x, int y) {
   return false;
 }
 
-/* At most side wide and high; the aspect stays. */
-static void fit(int side, int *w, int *h) {
-  int longer = *w > *h ? *w : *h;
-  if (longer <= side) return;
-  *w = (int)((int64_t)*w * side / longer);
-  *h = (int)((int64_t)*h * side / longer);
-  *w += *w == 0;
-  *h += *h == 0;
-}
-
 bool automask_overlay(const struct image *rgb, const struct image *mask, struct image *out, struct err *e) {
   static const unsigned char line[3] = {255, 40, 160};
   struct image m = {0};
   int w = rgb->w, h = rgb->h;
-  fit(512, &w, &h);
+  image_fit(512, &w, &h);
   *out = (struct image){0};
   if (!image_resize(rgb, w, h, FILTER_BILINEAR, out, e) || !image_resize(mask, w, h, FILTER_BILINEAR, &m, e)) {
     image_release(out);
@@ -164,14 +144,6 @@ static bool full_size(const struct derivation *k, int i, const struct image *mas
   return true;
 }
 
-static bool write_again(const struct derivation *k, const char *path, const struct image *im, const struct png_text *text, int n,
-                        struct err *e) {
-  bool ok;
-  do ok = image_write_png(path, im, text, n, e);
-  while (!ok && room_again(k->j->room, path, e));
-  return ok;
-}
-
 static bool write_files(const struct derivation *k, int i, const struct image *mask, struct err *e) {
   const struct photograph *p = k->j->data->photograph + i;
   char path[PATH], overlay[PATH], key[65], confidence[32];
@@ -182,8 +154,8 @@ static bool write_files(const struct derivation *k, int i, const struct image *m
   snprintf(confidence, sizeof confidence, "%.2f", k->item[i].confidence);
   const struct png_text text[] = {{AUTOMASK_KEY, key}, {AUTOMASK_CONFIDENCE, confidence}};
   int n = p->mask_given ? 1 : 2;
-  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && write_again(k, overlay, &picture, text, n, e) &&
-            full_size(k, i, mask, &whole, e) && write_again(k, path, &whole, text, n, e);
+  bool ok = automask_overlay(&k->rgb[i], mask, &picture, e) && room_png(k->j->room, overlay, &picture, text, n, e) &&
+            full_size(k, i, mask, &whole, e) && room_png(k->j->room, path, &whole, text, n, e);
   image_release(&picture);
   image_release(&whole);
   return ok;
@@ -291,15 +263,11 @@ static bool derive_all(struct derivation *k, struct err *e) {
 
 /* The original, made smaller where it is large, its size and its hash. */
 static bool open_original(struct derivation *k, int i, struct err *e) {
-  struct image *rgb = &k->rgb[i], small = {0};
+  struct image *rgb = &k->rgb[i];
   if (!photograph_original(k->j->embedded, k->j->want, k->j->data->photograph + i, rgb, k->hash[i], e)) return false;
   int w = k->size[i][0] = rgb->w, h = k->size[i][1] = rgb->h;
-  fit(SIDE, &w, &h);
-  if (w == rgb->w && h == rgb->h) return true;
-  if (!image_resize(rgb, w, h, FILTER_BILINEAR, &small, e)) return false;
-  image_release(rgb);
-  *rgb = small;
-  return true;
+  image_fit(SIDE, &w, &h);
+  return image_resize_to(rgb, w, h, FILTER_BILINEAR, e);
 }
 
 static void derivation_release(struct derivation *k) {
@@ -374,7 +342,7 @@ int64_t automask_buffers(const struct dataset *d) {
     int w = d->photograph[i].own_w, h = d->photograph[i].own_h;
     int64_t whole = (int64_t)w * h;
     if (whole > largest) largest = whole;
-    fit(SIDE, &w, &h);
+    image_fit(SIDE, &w, &h);
     sum += (int64_t)w * h * 4 + segment_buffers(w, h);
   }
   return sum + 3 * largest; /* the original on its way, or its mask */

@@ -87,15 +87,6 @@ static bool center_latents(struct batch *b, struct ctx *c, struct slot_data *d, 
   return sample_latents(b, c, d, moments, posterior);
 }
 
-static bool image_fit(struct image *im, int w, int h, enum image_filter f, struct err *e) {
-  struct image out = {0};
-  if (im->w == w && im->h == h) return true;
-  if (!image_resize(im, w, h, f, &out, e)) return false;
-  image_release(im);
-  *im = out;
-  return true;
-}
-
 struct crop {
   int step, micro, example;
 };
@@ -131,7 +122,7 @@ static bool class_mask(struct batch *b, int picture, float *out, struct err *e) 
   int w, h, selected = -1;
   if (!b->classes->mask(b->classes->user, picture, &mask, e)) return false;
   cover_size(mask.w, mask.h, b->d->width, b->d->height, &w, &h);
-  bool ok = image_fit(&mask, w, h, FILTER_BICUBIC, e);
+  bool ok = image_resize_to(&mask, w, h, FILTER_BICUBIC, e);
   if (ok) {
     mask_binarise(&mask);
     selected = mask_to_grid(&mask, center_offset(w, b->d->width), center_offset(h, b->d->height), b->d->width, b->d->height, false,
@@ -156,7 +147,7 @@ static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example
   int w, h;
   bool ok = b->classes->picture(b->classes->user, x->class_image, &im, c->err);
   if (ok) cover_size(im.w, im.h, b->d->width, b->d->height, &w, &h);
-  ok = ok && image_fit(&im, w, h, FILTER_BILINEAR, c->err);
+  ok = ok && image_resize_to(&im, w, h, FILTER_BILINEAR, c->err);
   if (ok)
     crop_pixels(&im, center_offset(im.w, b->d->width), center_offset(im.h, b->d->height), b->d->width, b->d->height, false, d->pixels);
   image_release(&im);

@@ -83,12 +83,7 @@ static bool in_list(const char *list, const char *name) {
 
 /* Resizes *im in place. */
 static bool resize_to(struct image *im, int w, int h, enum image_filter f, const char *name, struct err *e) {
-  if (im->w == w && im->h == h) return true;
-  struct image out = {0};
-  if (!image_resize(im, w, h, f, &out, e)) return err_set(e, ERR_INPUT, "%s: cannot be resized to %dx%d", name, w, h);
-  image_release(im);
-  *im = out;
-  return true;
+  return image_resize_to(im, w, h, f, e) || err_set(e, ERR_INPUT, "%s: cannot be resized to %dx%d", name, w, h);
 }
 
 /* NAME.EXT.png, then NAME.png; relative: the place that a missing mask is reported under. */

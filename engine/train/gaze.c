@@ -233,3 +233,13 @@ void gaze_release(struct gaze *k) {
   free(k->q);
   *k = (struct gaze){0};
 }
+
+void gaze_key(const struct gaze_job *j, const char *what, struct sha256 *h) {
+  char text[256];
+  int n = snprintf(text, sizeof text, "%s\n%s\n%s %s %dx%d\n", what, j->m->hash, j->engine ? j->engine : j->m->b->op->name,
+                   dtype_name(j->act), j->width, j->height);
+  sha256_begin(h);
+  sha256_add(h, text, (size_t)n);
+  sha256_add(h, j->class_name, strlen(j->class_name) + 1);
+  sha256_add(h, j->prompt, strlen(j->prompt) + 1);
+}

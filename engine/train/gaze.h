@@ -7,6 +7,7 @@
 #ifndef PDMBOOTH_TRAIN_GAZE_H
 #define PDMBOOTH_TRAIN_GAZE_H
 
+#include "formats/source.h"
 #include "formats/image.h"
 #include "nets/model.h"
 #include "train/tell.h"
@@ -34,6 +35,8 @@ struct gaze {
 /* Uses the model's workspace. ERR_INPUT: the class has no token of its own. */
 bool gaze_at(const struct gaze_job *j, const struct image *rgb, struct gaze *out, struct err *e);
 void gaze_release(struct gaze *k);
+/* Begins a hash with all of the job that gazes depend on. what: kind and version of what is made of them. */
+void gaze_key(const struct gaze_job *j, const char *what, struct sha256 *h);
 /* A gaze at a w x h picture on the counting backend, for its memory. */
 bool gaze_count(struct ctx *c, const struct gaze_job *j, int w, int h);
 /* Size at which the network sees a picture of w x h. */

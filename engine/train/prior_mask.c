@@ -38,14 +38,9 @@ static bool file_hash(const char *path, char out[65], struct err *e) {
 /* What the mask of a picture depends on. */
 static bool make_key(const struct masking *k, int i, char out[65], struct err *e) {
   struct sha256 s;
-  char hash[65], text[256];
+  char hash[65];
   if (!file_hash(k->p->path[i], hash, e)) return false;
-  int n = snprintf(text, sizeof text, "class mask 1\n%s\n%s %s %dx%d\n", k->j->m->hash, k->j->engine ? k->j->engine : k->j->m->b->op->name,
-                   dtype_name(k->j->act), k->j->width, k->j->height);
-  sha256_begin(&s);
-  sha256_add(&s, text, (size_t)n);
-  sha256_add(&s, k->j->class_name, strlen(k->j->class_name) + 1);
-  sha256_add(&s, k->j->prompt, strlen(k->j->prompt) + 1);
+  gaze_key(k->j, "class mask 1", &s);
   sha256_add(&s, hash, 64);
   sha256_end(&s, out);
   return true;
@@ -61,11 +56,7 @@ static bool derive(struct masking *k, int i, const char *path, const char *key, 
     memset(item.mask.px, 255, (size_t)item.mask.w * (size_t)item.mask.h);
     k->whole++;
   }
-  bool written = false;
-  while (ok && !written) {
-    written = image_write_png(path, &item.mask, &text, 1, e);
-    ok = written || room_again(k->room, path, e);
-  }
+  ok = ok && room_png(k->room, path, &item.mask, &text, 1, e);
   image_release(&item.mask);
   gaze_release(&gaze);
   image_release(&rgb);
@@ -87,11 +78,7 @@ static bool one_mask(struct masking *k, int i, struct err *e) {
 
 static bool read_mask(void *user, int i, struct image *out, struct err *e) {
   const struct prior *p = user;
-  struct blob b;
-  if (!blob_map(p->mask[i], &b, e)) return false;
-  bool ok = image_decode_mask(&b, p->mask[i], out, e);
-  blob_close(&b);
-  return ok;
+  return image_read_mask(p->mask[i], out, e);
 }
 
 int prior_masks_missing(const struct model *m, enum dtype act, const struct settings *s, struct err *e) {

@@ -8,7 +8,7 @@
 #include "train/tell.h"
 
 static const double look = 1, say_again = 600, try_anyway = 5; /* seconds */
-enum { SPARE = 256 * 1024 };                                    /* names, headers, rows that are written beside */
+enum { SPARE = 256 * 1024 };                                   /* names, headers, rows that are written beside */
 
 /* A wish to stop is seen soon. */
 static bool pause_a_little(const struct room *r, double seconds, struct err *e) {
@@ -71,6 +71,13 @@ bool room_again(struct room *r, const char *path, struct err *e) {
 bool room_dirs(struct room *r, const char *path, struct err *e) {
   bool ok;
   do ok = make_dirs(path, e);
+  while (!ok && room_again(r, path, e));
+  return ok;
+}
+
+bool room_png(struct room *r, const char *path, const struct image *im, const struct png_text *text, int n, struct err *e) {
+  bool ok;
+  do ok = image_write_png(path, im, text, n, e);
   while (!ok && room_again(r, path, e));
   return ok;
 }

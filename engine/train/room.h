@@ -4,6 +4,7 @@
 #define PDMBOOTH_TRAIN_ROOM_H
 
 #include "base/lock.h"
+#include "formats/image.h"
 #include "pdmbooth.h"
 
 /* Functions accept NULL, which never waits. */
@@ -20,6 +21,8 @@ bool room_for(struct room *r, const char *path, int64_t bytes, struct err *e);
 bool room_again(struct room *r, const char *path, struct err *e);
 /* make_dirs (formats/source.h), waiting for room. */
 bool room_dirs(struct room *r, const char *path, struct err *e);
+/* image_write_png, waiting for room. */
+bool room_png(struct room *r, const char *path, const struct image *im, const struct png_text *text, int n, struct err *e);
 /* Takes a lock that processes share, waiting for whoever has it and for room; what: "class images", for the message. False: asked to stop, or *e. */
 bool room_lock(struct room *r, struct lock *l, const char *path, const char *what, struct err *e);
 

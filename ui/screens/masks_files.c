@@ -33,14 +33,9 @@ static bool read_image(const char *path, bool mask, struct image *out, struct er
 
 /* Large photographs are worked on in less detail, so that a stroke of the brush is drawn at once. */
 static bool reduce(struct image *im, struct err *e) {
-  struct image small = {0};
-  int longer = im->w > im->h ? im->w : im->h;
-  if (longer <= WORK_SIDE) return true;
-  int w = (int)((int64_t)im->w * WORK_SIDE / longer), h = (int)((int64_t)im->h * WORK_SIDE / longer);
-  if (!image_resize(im, w ? w : 1, h ? h : 1, FILTER_BILINEAR, &small, e)) return false;
-  image_release(im);
-  *im = small;
-  return true;
+  int w = im->w, h = im->h;
+  image_fit(WORK_SIDE, &w, &h);
+  return image_resize_to(im, w, h, FILTER_BILINEAR, e);
 }
 
 /* Pixels that a latent is wide, by the model's vae/config.json. */
