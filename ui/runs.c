@@ -214,7 +214,7 @@ bool runs_update(struct runs *r) {
   if (*r->view.path && (r->view_dirty || r->inotify < 0)) {
     enum run_status before = r->view.state;
     changed |= run_view_update(&r->view);
-    if (r->view.state != before && !r->list_dirty) scan(r);
+    if (r->view.state != before) scan(r); /* one that was scanned above can be older than the view: a run ends at any moment */
     watch_view(r);
   }
   r->list_dirty = r->view_dirty = false;

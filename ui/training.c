@@ -209,6 +209,7 @@ void training_quit(struct app *a) {
     overlay_choose(a, "Leave", "The profile has been changed and not been saved.", saving, 3, leave_changes);
     return;
   }
+  runs_update(&a->runs); /* nobody is asked about a run that has just ended */
   const struct run_item *work = runs_working(&a->runs);
   if ((!job && !work) || a->quitting) {
     a->quit = true;

@@ -86,7 +86,7 @@ text c
 expect asked for: checkpoint
 shell for i in \$(seq 600); do ls \$RUN/samples/step-*/*.png >/dev/null 2>&1 && exit; sleep 0.1; done; exit 1
 key S s
-expect stopped
+expect stopped after
 key q
 exit 0
 EOF

@@ -6,7 +6,7 @@
      start PROGRAM ARGUMENT...
    afterwards:
      key NAME... | text WORDS | mouse WHAT X Y | resize W H | signal NAME | wait MS | settle [MS]
-     limit MS                     how long expect and settle wait (10000)
+     limit MS                     how long expect and settle wait (30000)
      expect TEXT | absent TEXT    on the screen, within the limit
      click TEXT                   the mouse, where that text is
      mask REGEX                   what matches becomes # in golden screens (times, rates, sizes)
@@ -427,7 +427,7 @@ static bool run_lines(struct run *r, FILE *f) {
 
 static bool run_script(const char *file, const char *golden, bool update, bool show) {
   struct run r = {
-      .file = file, .golden = golden, .update = update, .limit = 10000, .s = {.fd = -1, .answers = true}, .term = "xterm-256color"};
+      .file = file, .golden = golden, .update = update, .limit = 30000, .s = {.fd = -1, .answers = true}, .term = "xterm-256color"};
   char dir[4096] = "", command[4200];
   r.o = (struct emulator_options){.w = 80, .h = 24, .cell = {10, 20}, .utf8 = true};
   FILE *f = fopen(file, "re");
