@@ -32,6 +32,7 @@ struct backend_need {
 struct backend {
   const struct backend_ops *op;
   int threads;      /* wanted; at least 1 */
+  int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
   struct err fault; /* first failure since it was cleared */
   void *state;      /* owned by the backend */
   /* What the count backend adds up; others leave it alone. */
