@@ -141,6 +141,7 @@ void cuda_add_bias(struct backend *b, struct tensor *x, const float *bias);
 bool cuda_conv_open(struct backend *b, struct err *e);
 void cuda_conv_close(struct backend *b);
 const char *cuda_conv_version(void); /* "cuDNN 9.19" */
+void cuda_conv_without_library(struct backend *b, bool without); /* tests: as if cuDNN had no algorithms */
 
 /* window.cu: pictures as conv.c needs them. Pixels are of `type`. */
 struct window {

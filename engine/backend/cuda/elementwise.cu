@@ -154,3 +154,15 @@ void cuda_geglu_bwd(struct backend *b, struct tensor *dx, const struct tensor *d
   if (cuda_idle(b)) return;
   RUN(b, geglu_bwd_kernel, blocks_for(m * c), BLOCK, dx->data, dy->data, x->data, m, c, dx->type, all_wide(dx, dy, x) && c % 4 == 0);
 }
+
+/* x [m, c] += bias [c] */
+__global__ void add_bias_kernel(void *x, const float *bias, int64_t count, int64_t c, int type) {
+  int64_t i = thread_index();
+  if (i < count) store(x, i, type, load(x, i, type) + bias[i - quotient(i, c) * c]);
+}
+
+void cuda_add_bias(struct backend *b, struct tensor *x, const float *bias) {
+  int64_t count = tensor_count(x);
+  if (cuda_idle(b)) return;
+  RUN(b, add_bias_kernel, pieces(count, BLOCK), BLOCK, x->data, bias, count, tensor_last(x), x->type);
+}

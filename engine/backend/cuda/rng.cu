@@ -22,7 +22,7 @@ __device__ static inline void philox(struct rng_counter c, uint32_t block, uint3
 /* -log((x + 1/2) / 2^32) */
 __device__ static inline double minus_log(uint32_t x) {
   uint64_t odd = 2 * (uint64_t)x + 1;
-  int e = 63 - __clzll((long long)odd);
+  int e = 32 - __clz((int)x); /* odd = 2^e f, f in [1, 2) */
   double f = (double)odd / (double)((uint64_t)1 << e);
   e -= 33;
   if (f > 1.4142135623730951) {

@@ -55,7 +55,7 @@ __global__ void mse_bwd_kernel(void *dpred, const void *pred, const float *targe
   if (i >= count) return;
   int64_t row = quotient(i, p.c), n = quotient(row, p.rows);
   bool used = !mask || MISTAKE(6, mask[row] != 0, true);
-  store(dpred, i, p.type, used ? (float)(2.0 * weight[n] / loss[2 * n + 1]) * (load(pred, i, p.type) - target[i]) : 0);
+  store(dpred, i, p.type, used ? (float)(2.0 * weight[n] / loss[2 * n + 1]) * (load(pred, i, p.type) - target[i]) : 0.f);
 }
 
 /* The losses are waited for; by then dpred is under way, too. The weights go through scratch, behind the partial sums. */
@@ -77,7 +77,7 @@ void cuda_mse(struct backend *b, double *loss, struct tensor *dpred, const struc
   RUN(b, mse_part_kernel, n * p.pieces, BLOCK, part, pred->data, want, select, p);
   RUN(b, mse_loss_kernel, pieces(n, BLOCK), BLOCK, c->sums, part, n, p);
   if (dpred) {
-    float *weights = (float *)(part + 2 * n * p.pieces); // [n]
+    float *weights = (float *)(void *)(part + 2 * n * p.pieces); // [n]
     cuda_upload(b, weights, weight, (size_t)n * sizeof *weight);
     if (cuda_idle(b)) return;
     RUN(b, mse_bwd_kernel, pieces(count, BLOCK), BLOCK, dpred->data, pred->data, want, select, c->sums, weights, count, p);
@@ -108,7 +108,7 @@ __global__ void square_sum_kernel(double *sums, int64_t blocks) {
 }
 
 double cuda_sum_squares(struct backend *b, const float *x, int64_t n) {
-  int64_t blocks = pieces(n, 16 * BLOCK) < SUM_BLOCKS ? pieces(n, 16 * BLOCK) : SUM_BLOCKS;
+  int64_t blocks = pieces(n, 16 * BLOCK) < SUM_BLOCKS ? pieces(n, 16 * BLOCK) : (int64_t)SUM_BLOCKS;
   if (cuda_idle(b) || n == 0) return 0;
   RUN(b, square_part_kernel, blocks, BLOCK, cuda_of(b)->sums, x, n);
   RUN(b, square_sum_kernel, 1, BLOCK, cuda_of(b)->sums, blocks);

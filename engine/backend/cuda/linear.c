@@ -1,0 +1,209 @@
+/* Linear layers on cublasLt: torch.nn.functional.linear and its gradients.
+ *
+ * The library counts columns first; a row-major c [m, n] = a b is its c^T [n, m] = b^T a^T, so its first factor is our second. The bias is added by the library in the same
+ * pass; it wants it in the type of the result, so with BF16 activations the bias is rounded, too (PyTorch's autocast does the same).
+ * An algorithm is asked for once a shape and kept: the library's first choice, which adds up in fp32 in a fixed order (partial sums in another type are forbidden).
+ * What it has none for (odd sizes and addresses in BF16) goes through a kernel of our own. */
+#include "cuda.h"
+
+#include <cublasLt.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHAPES = 2048 };
+
+struct key {
+  int64_t m, n, k, lda, ldb, ldc;
+  int32_t ta, tb, type, out, bias, align[3];
+};
+
+struct cuda_linear {
+  cublasLtHandle_t handle;
+  struct shape {
+    struct key key;
+    bool used, known; /* known: the library has an algorithm */
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+    size_t work;
+  } shape[SHAPES];
+  int count;
+};
+
+static bool check(struct backend *b, cublasStatus_t status, const char *what) {
+  if (status == CUBLAS_STATUS_SUCCESS) return true;
+  return cuda_library_failed(b, "cublasLt", what, (int)status, cublasLtGetStatusString(status));
+}
+
+bool cuda_linear_open(struct backend *b, struct err *e) {
+  struct cuda_linear *l = calloc(1, sizeof *l);
+  if (!l) return err_set(e, ERR_FIT, "out of memory");
+  cuda_of(b)->linear = l;
+  cublasStatus_t status = cublasLtCreate(&l->handle);
+  if (status == CUBLAS_STATUS_SUCCESS) return true;
+  l->handle = NULL;
+  return err_set(e, ERR_FIT, "cublasLt does not start: status %d (%s); look for a second CUDA installation, or use --device cpu", (int)status,
+                 cublasLtGetStatusString(status));
+}
+
+static void forget(struct cuda_linear *l) {
+  for (int i = 0; i < SHAPES; i++) {
+    struct shape *s = &l->shape[i];
+    if (s->desc) (void)cublasLtMatmulDescDestroy(s->desc);
+    if (s->a) (void)cublasLtMatrixLayoutDestroy(s->a);
+    if (s->b) (void)cublasLtMatrixLayoutDestroy(s->b);
+    if (s->c) (void)cublasLtMatrixLayoutDestroy(s->c);
+    *s = (struct shape){.used = false};
+  }
+  l->count = 0;
+}
+
+void cuda_linear_close(struct backend *b) {
+  struct cuda_linear *l = cuda_of(b)->linear;
+  if (!l) return;
+  forget(l);
+  if (l->handle) (void)cublasLtDestroy(l->handle);
+  free(l);
+  cuda_of(b)->linear = NULL;
+}
+
+/* --- shapes ------------------------------------------------------------------------------------------------------------------- */
+
+static int32_t alignment(const void *p) {
+  int32_t a = 16;
+  while (((uintptr_t)p & (uintptr_t)(a - 1)) != 0) a /= 2;
+  return a;
+}
+
+static struct key key_of(const struct matmul *p) {
+  struct key k;
+  memset(&k, 0, sizeof k);
+  k.m = p->m, k.n = p->n, k.k = p->k, k.lda = p->lda, k.ldb = p->ldb, k.ldc = p->ldc;
+  k.ta = p->ta, k.tb = p->tb, k.type = (int32_t)p->type, k.out = (int32_t)p->out, k.bias = p->bias != NULL;
+  k.align[0] = alignment(p->a), k.align[1] = alignment(p->b), k.align[2] = alignment(p->c);
+  return k;
+}
+
+static cudaDataType_t data_type(enum dtype type) {
+  return type == DT_F32 ? CUDA_R_32F : type == DT_BF16 ? CUDA_R_16BF : CUDA_R_16F;
+}
+
+static bool describe(struct backend *b, struct shape *s, const struct matmul *p) {
+  cublasOperation_t first = p->tb ? CUBLAS_OP_T : CUBLAS_OP_N, second = p->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
+  cublasComputeType_t compute = cuda_of(b)->tf32 && p->type == DT_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+  cudaDataType_t of_bias = data_type(p->out);
+  bool ok = check(b, cublasLtMatmulDescCreate(&s->desc, compute, CUDA_R_32F), "describing a product") &&
+            check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "describing a product") &&
+            check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "describing a product");
+  if (ok && p->bias)
+    ok = check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue), "describing a bias") &&
+         check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &of_bias, sizeof of_bias), "describing a bias") &&
+         check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "describing a bias");
+  uint64_t m = (uint64_t)p->m, n = (uint64_t)p->n, k = (uint64_t)p->k;
+  return ok && check(b, cublasLtMatrixLayoutCreate(&s->a, data_type(p->type), p->tb ? k : n, p->tb ? n : k, p->ldb), "describing a matrix") &&
+         check(b, cublasLtMatrixLayoutCreate(&s->b, data_type(p->type), p->ta ? m : k, p->ta ? k : m, p->lda), "describing a matrix") &&
+         check(b, cublasLtMatrixLayoutCreate(&s->c, data_type(p->out), n, m, p->ldc), "describing a matrix");
+}
+
+static bool prefer(struct backend *b, cublasLtMatmulPreference_t pref, const struct key *k) {
+  size_t most = CUDA_WORK;
+  uint32_t scheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, align[4] = {(uint32_t)k->align[1], (uint32_t)k->align[0], (uint32_t)k->align[2],
+                                                                       (uint32_t)k->align[2]};
+  static const cublasLtMatmulPreferenceAttributes_t name[] = {
+      CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+      CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+  bool ok =
+      check(b, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most), "limiting a product") &&
+      check(b, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &scheme, sizeof scheme), "limiting a product");
+  for (int i = 0; ok && i < 4; i++)
+    ok = check(b, cublasLtMatmulPreferenceSetAttribute(pref, name[i], &align[i], sizeof align[i]), "limiting a product");
+  return ok;
+}
+
+/* The library's first choice; none is no failure. */
+static bool choose(struct backend *b, struct shape *s) {
+  cublasLtMatmulPreference_t pref = NULL;
+  cublasLtMatmulHeuristicResult_t result;
+  int found = 0;
+  memset(&result, 0, sizeof result);
+  if (!check(b, cublasLtMatmulPreferenceCreate(&pref), "limiting a product")) return false;
+  bool ok = prefer(b, pref, &s->key);
+  cublasStatus_t status = ok ? cublasLtMatmulAlgoGetHeuristic(cuda_of(b)->linear->handle, s->desc, s->a, s->b, s->c, s->c, pref, 1, &result, &found)
+                             : CUBLAS_STATUS_SUCCESS;
+  (void)cublasLtMatmulPreferenceDestroy(pref);
+  if (!ok || (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE))
+    return ok && check(b, status, "choosing an algorithm");
+  s->known = status == CUBLAS_STATUS_SUCCESS && found > 0 && result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= CUDA_WORK;
+  s->algo = result.algo;
+  s->work = result.workspaceSize;
+  return true;
+}
+
+static struct shape *shape_of(struct backend *b, const struct matmul *p) {
+  struct cuda_linear *l = cuda_of(b)->linear;
+  struct key key = key_of(p);
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ ((const unsigned char *)&key)[i]) * 16777619u;
+  if (l->count > SHAPES / 2) forget(l);
+  int at = (int)(hash % SHAPES);
+  for (; l->shape[at].used; at = (at + 1) % SHAPES)
+    if (memcmp(&l->shape[at].key, &key, sizeof key) == 0) return &l->shape[at];
+  struct shape *s = &l->shape[at];
+  s->key = key;
+  s->used = true;
+  l->count++;
+  return describe(b, s, p) && choose(b, s) ? s : NULL;
+}
+
+void cuda_matmul(struct backend *b, const struct matmul *p) {
+  struct cuda *c = cuda_of(b);
+  void *work = cuda_work(b, CUDA_WORK);
+  if (!work || cuda_idle(b) || p->m == 0 || p->n == 0) return;
+  struct shape *s = shape_of(b, p);
+  if (!s) return;
+  if (!s->known) {
+    cuda_matmul_plain(b, p);
+    return;
+  }
+  if (p->bias &&
+      !check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "giving a bias"))
+    return;
+  check(b,
+        cublasLtMatmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo, work, s->work,
+                       c->stream),
+        "a matrix product");
+}
+
+/* --- slots -------------------------------------------------------------------------------------------------------------------------- */
+
+/* y [m, n] = alpha x [m, k] w^T + bias + beta y */
+void cuda_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta) {
+  int64_t m = tensor_rows(x), n = tensor_last(y), k = tensor_last(x);
+  size_t of_w = cuda_pack_room(w, x->type), of_bias = bias ? cuda_pack_room(bias, x->type) : 0;
+  char *room = of_w + of_bias ? cuda_scratch(b, of_w + of_bias) : NULL;
+  const void *weights = cuda_pack(b, w, x->type, room), *add = bias ? cuda_pack(b, bias, x->type, room ? room + of_w : NULL) : NULL;
+  if (!cuda_of(b)->rehearsing && (!weights || (bias && !add))) return;
+  cuda_matmul(b, &(struct matmul){.tb = true, .m = m, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .type = x->type, .out = y->type, .a = x->data,
+                                  .b = weights, .c = y->data, .bias = add, .alpha = alpha, .beta = beta});
+}
+
+/* dx [m, k] = alpha dy [m, n] w + beta dx */
+void cuda_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta) {
+  int64_t m = tensor_rows(dy), n = tensor_last(dy), k = tensor_last(dx);
+  size_t of_w = cuda_pack_room(w, dy->type);
+  const void *weights = cuda_pack(b, w, dy->type, of_w ? cuda_scratch(b, of_w) : NULL);
+  if (!cuda_of(b)->rehearsing && !weights) return;
+  cuda_matmul(b, &(struct matmul){.m = m, .n = k, .k = n, .lda = n, .ldb = k, .ldc = k, .type = dy->type, .out = dx->type, .a = dy->data,
+                                  .b = weights, .c = dx->data, .alpha = alpha, .beta = beta});
+}
+
+/* w->g [n, k] += alpha dy^T x; bias->g += column sums of dy */
+void cuda_linear_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy, float alpha) {
+  int64_t m = tensor_rows(dy), n = tensor_last(dy);
+  cuda_add_column_sums(b, bias, dy);
+  if (!cuda_wants_gradient(b, w)) return;
+  int64_t k = tensor_last(x);
+  cuda_matmul(b, &(struct matmul){.ta = true, .m = n, .n = k, .k = m, .lda = n, .ldb = k, .ldc = k, .type = dy->type, .out = DT_F32, .a = dy->data,
+                                  .b = x->data, .c = w->g, .alpha = alpha, .beta = 1});
+}

@@ -1,0 +1,72 @@
+/* Packed copies of parameters: kept with frozen ones (param->pack), made anew in scratch for those that change with every step. */
+#include "cuda.h"
+
+#include <stdlib.h>
+
+struct pack {
+  void *p;
+  size_t bytes;
+  uint32_t version;
+  enum dtype type;
+};
+
+static int64_t taps_of(const struct param *w) {
+  return w->rank == 4 ? w->dim[2] * w->dim[3] : 1;
+}
+
+static bool as_it_is(const struct param *w, enum dtype type) {
+  return type == DT_F32 && taps_of(w) == 1;
+}
+
+static size_t pack_bytes(const struct param *w, enum dtype type) {
+  return (size_t)w->count * dtype_size(type);
+}
+
+size_t cuda_pack_room(const struct param *w, enum dtype type) {
+  return w->frozen || as_it_is(w, type) ? 0 : cuda_round(pack_bytes(w, type));
+}
+
+static void fill_pack(struct backend *b, void *to, const struct param *w, enum dtype type) {
+  int64_t taps = taps_of(w), ci = w->rank > 1 ? w->dim[1] : 1;
+  cuda_pack_weights(b, to, type, w->w, w->count / (ci * taps), ci, taps, PACK_O_TAPS_I);
+}
+
+/* The kept copy, of the right size; its contents may be old. In a rehearsal without memory. */
+static struct pack *kept(struct backend *b, struct param *w, enum dtype type) {
+  struct pack *k = w->pack;
+  if (k && k->type == type) return k;
+  cuda_drop_pack(b, w);
+  w->pack = k = calloc(1, sizeof *k);
+  if (!k) {
+    err_set(&b->fault, ERR_FIT, "out of memory");
+    return NULL;
+  }
+  k->type = type;
+  k->bytes = pack_bytes(w, type);
+  k->version = w->version - 1;
+  if (cuda_of(b)->rehearsing)
+    b->need.packed += cuda_taken(k->bytes);
+  else
+    k->p = cuda_alloc(b, k->bytes, &b->fault);
+  return k;
+}
+
+const void *cuda_pack(struct backend *b, struct param *w, enum dtype type, void *room) {
+  if (as_it_is(w, type)) return w->w;
+  if (!w->frozen) {
+    if (room) fill_pack(b, room, w, type);
+    return room;
+  }
+  struct pack *k = kept(b, w, type);
+  if (!k || !k->p) return NULL;
+  if (k->version != w->version) fill_pack(b, k->p, w, type);
+  k->version = w->version;
+  return k->p;
+}
+
+void cuda_drop_pack(struct backend *b, struct param *p) {
+  struct pack *k = p->pack;
+  if (k && k->p) cuda_release(b, k->p, k->bytes);
+  free(k);
+  p->pack = NULL;
+}
