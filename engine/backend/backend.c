@@ -3,6 +3,7 @@
 
 #include "base/thread.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,13 +22,15 @@ const struct backend_ops *const backend_list[] = {
     NULL,
 };
 
-struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e) {
+/* `device`: which of several cards */
+static struct backend *open_on(const struct backend_ops *op, int device, int threads, struct err *e) {
   struct backend *b = calloc(1, sizeof *b);
   if (!b) {
     err_set(e, ERR_FIT, "out of memory");
     return NULL;
   }
   b->op = op;
+  b->device = device;
   b->threads = threads > 0 ? threads : machine_cores();
   if (!op->open(b, e)) {
     free(b);
@@ -36,22 +39,44 @@ struct backend *backend_open_ops(const struct backend_ops *op, int threads, stru
   return b;
 }
 
-/* The first backend of the list that opens; the reason why the last one did not. */
+struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e) {
+  return open_on(op, 0, threads, e);
+}
+
+/* The first backend of the list that opens; it keeps the reason why the best one did not. *e: why the last one did not. */
 static struct backend *open_auto(int threads, struct err *e) {
   struct err why = {.code = ERR_OK};
+  char first[256] = "";
   for (int i = 0; backend_list[i]; i++) {
     why = (struct err){.code = ERR_OK};
     struct backend *b = backend_open_ops(backend_list[i], threads, &why);
-    if (b) return b;
+    if (b) {
+      memcpy(b->passed_over, first, sizeof first);
+      return b;
+    }
+    if (!first[0]) snprintf(first, sizeof first, "%.*s", (int)strcspn(why.text, ";"), why.text); /* the advice stands behind it */
   }
   err_set(e, why.code, "%s", why.text);
   return NULL;
 }
 
+/* Whether `name` means this table: "cuda", or "cuda:1" for a card; the number in *device. */
+static bool is_named(const struct backend_ops *op, const char *name, int *device) {
+  size_t length = strlen(op->name);
+  *device = 0;
+  if (strncmp(name, op->name, length) != 0) return false;
+  if (name[length] == 0) return true;
+  const char *number = name + length + 1;
+  if (op->host_memory || name[length] != ':' || !*number || strlen(number) > 3 || strspn(number, "0123456789") != strlen(number)) return false;
+  *device = atoi(number);
+  return true;
+}
+
 struct backend *backend_open(const char *name, int threads, struct err *e) {
+  int device;
   if (strcmp(name, "auto") == 0) return open_auto(threads, e);
   for (int i = 0; backend_list[i]; i++)
-    if (strcmp(name, backend_list[i]->name) == 0) return backend_open_ops(backend_list[i], threads, e);
+    if (is_named(backend_list[i], name, &device)) return open_on(backend_list[i], device, threads, e);
   char have[128] = "auto";
   for (int i = 0; backend_list[i]; i++) {
     strncat(have, ", ", sizeof have - strlen(have) - 1);

@@ -34,6 +34,7 @@ struct backend {
   int threads;      /* wanted; at least 1 */
   int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
   struct err fault; /* first failure since it was cleared */
+  char passed_over[256]; /* "auto": why a faster engine was not taken, a sentence without its end; "": none was */
   void *state;      /* owned by the backend */
   /* What the count backend adds up; others leave it alone. */
   double flops, bytes;
@@ -162,7 +163,7 @@ extern const struct backend_ops backend_count;
    (HAVE_BACKEND_CPU from the cpu sources being compiled in, HAVE_CUDA). */
 extern const struct backend_ops *const backend_list[];
 
-/* name: "auto", "cpu", "ref", "cuda"; threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
+/* name: "auto", "cpu", "ref", "cuda", "cuda:1" (the second card); threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
 void backend_close(struct backend *b);
