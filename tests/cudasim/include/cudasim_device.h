@@ -16,11 +16,10 @@
 #define __host__
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __ldg(p) (*(p))
 #define __shared__ _Pragma("GCC error \"declare shared memory with SHARED(type, name, dims) or DYN_SHARED(type, name)\"")
-#define warpSize 32
+constexpr int warpSize = 32;
 
 /* Where the running thread is. */
 extern uint3 threadIdx, blockIdx;
@@ -33,6 +32,11 @@ namespace cudasim {
 /* Queues a kernel; its failures are cudaGetLastError's. name is what statistics and violations call it. */
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread);
 
+/* Arguments that are pointers must point to memory that the device reaches. */
+void check_pointers(const char *name, const void *const *p, int n);
+template <class T> const void *pointer_of(T *p) { return (const void *)p; }
+template <class T> std::enable_if_t<!std::is_pointer<T>::value, const void *> pointer_of(const T &) { return nullptr; }
+
 /* Holds where to launch until the arguments come: they are converted to the kernel's parameters now, as the real launch does. */
 template <class... P> struct launcher {
   const char *name;
@@ -43,6 +47,8 @@ template <class... P> struct launcher {
   void operator()(P... arguments) const {
     static_assert((std::is_trivially_copyable<P>::value && ...), "arguments of kernels are copied as bytes");
     void (*f)(P...) = kernel;
+    const void *pointers[] = {pointer_of(arguments)..., nullptr};
+    check_pointers(name, pointers, (int)sizeof...(P));
     std::tuple<P...> values(arguments...);
     launch(name, (const void *)f, grid, block, shared_bytes, stream, [f, values]() { std::apply(f, values); });
   }
