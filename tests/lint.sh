@@ -8,11 +8,11 @@ found=$(mktemp) || exit 1
 trap 'rm -f "$found"' EXIT
 
 # C files: one awk pass; a breach is a line "RULE FILE:LINE: text".
-find engine src ui assets tests \( -name '*.[ch]' -o -name '*.cu' \) -print | sort | xargs awk '
+find engine src ui assets tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.[ch]pp' \) -print | sort | xargs awk '
   function breach(rule, text) { printf "%s %s:%d: %s\n", rule, FILENAME, FNR, text }
   FNR == 1 {
     in_comment = 0; start = 0
-    if (FILENAME ~ /\.h$/ && $0 !~ /^\/\*/) breach("header", "a header begins with a comment that says what it is for")
+    if (FILENAME ~ /\.h(pp)?$/ && $0 !~ /^\/\*/) breach("header", "a header begins with a comment that says what it is for")
   }
   /TO[D]O|FI[X]ME|(^|[^X])XX[X]([^X]|$)/ { breach("unfinished", $0) }
   {

@@ -13,8 +13,7 @@
 #include <cudasim.h>
 
 extern const struct backend_ops backend_cuda;
-extern int cuda_mistake; /* engine/backend/cuda/cuda.h */
-int cuda_mistake;
+extern int cuda_mistake; /* backends.c */
 void cuda_conv_without_library(struct backend *b, bool without);
 
 static struct backend *open_cuda(void) {

@@ -1,6 +1,6 @@
 /* A block's threads. All that do not wait run on one stack, one after the other; one that waits keeps its stack and the next goes on elsewhere.
  * Who goes on is decided where one stops: within the warp first, then the next warp, so that few stacks are in use at a time. */
-#include "block.h"
+#include "block.hpp"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <vector>
 
-#include "stream.h"
+#include "stream.hpp"
 
 namespace cudasim {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "dnn.h"
+#include "dnn.hpp"
 
 namespace cudasim {
 

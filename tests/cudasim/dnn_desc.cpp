@@ -1,7 +1,7 @@
 /* cuDNN's handles and descriptors, and the rules of convolutions. */
 #include <string.h>
 
-#include "dnn.h"
+#include "dnn.hpp"
 
 namespace cudasim {
 

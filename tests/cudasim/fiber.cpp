@@ -1,5 +1,5 @@
 /* Switching stacks: six registers on x86-64, ucontext elsewhere. The address sanitizer is told of each switch. */
-#include "fiber.h"
+#include "fiber.hpp"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #include <ucontext.h>
 #endif
 
-#include "sim.h"
+#include "sim.hpp"
 
 namespace cudasim {
 

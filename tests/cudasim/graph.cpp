@@ -1,5 +1,5 @@
 /* Graphs: what a capture noted, run in the order of its calls. Dependencies between captured streams are not kept apart: a launch runs as one. */
-#include "stream.h"
+#include "stream.hpp"
 
 namespace cudasim {
 

@@ -6,8 +6,8 @@
 #include <set>
 #include <vector>
 
-#include "block.h"
-#include "sim.h"
+#include "block.hpp"
+#include "sim.hpp"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;

@@ -1,5 +1,5 @@
 /* What the stand-ins share: existing objects, numbers, products, checks. */
-#include "library.h"
+#include "library.hpp"
 
 #include <string.h>
 #include <map>

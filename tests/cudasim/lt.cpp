@@ -5,7 +5,7 @@
 
 #include <cublasLt.h>
 
-#include "library.h"
+#include "library.hpp"
 
 struct cublasLtContext {
   int none;

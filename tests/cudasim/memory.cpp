@@ -13,7 +13,7 @@
 #include <map>
 #include <vector>
 
-#include "sim.h"
+#include "sim.hpp"
 
 namespace cudasim {
 

@@ -5,7 +5,7 @@
 #include <map>
 #include <mutex>
 
-#include "sim.h"
+#include "sim.hpp"
 
 namespace cudasim {
 

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <vector>
 
-#include "block.h"
+#include "block.hpp"
 
 namespace cudasim {
 

@@ -1,6 +1,6 @@
 /* Streams and events. Work is queued, and runs when somebody waits for it: with seed 0 nothing but what the wait depends on, else streams at
  * random as their dependencies allow. */
-#include "stream.h"
+#include "stream.hpp"
 
 #include <time.h>
 

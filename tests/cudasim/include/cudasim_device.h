@@ -3,6 +3,7 @@
  * A kernel's threads are run one after the other; a thread that must wait for others leaves its stack and comes back to it (block.cpp). */
 #ifndef CUDASIM_DEVICE_H
 #define CUDASIM_DEVICE_H
+#ifdef __cplusplus
 
 #include <math.h>
 #include <string.h>
@@ -266,4 +267,5 @@ static inline float max(float a, float b) { return fmaxf(a, b); }
 static inline double min(double a, double b) { return fmin(a, b); }
 static inline double max(double a, double b) { return fmax(a, b); }
 
+#endif
 #endif

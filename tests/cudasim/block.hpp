@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "fiber.h"
-#include "sim.h"
+#include "fiber.hpp"
+#include "sim.hpp"
 
 namespace cudasim {
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "sim.h"
+#include "sim.hpp"
 
 namespace cudasim {
 

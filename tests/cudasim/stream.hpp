@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "sim.h"
+#include "sim.hpp"
 
 namespace cudasim {
 

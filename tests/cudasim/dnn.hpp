@@ -4,7 +4,7 @@
 
 #include <cudnn.h>
 
-#include "library.h"
+#include "library.hpp"
 
 struct cudnnContext {
   cudaStream_t stream;
