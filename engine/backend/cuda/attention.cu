@@ -100,15 +100,14 @@ __device__ static inline float half_max(float x) {
   return x;
 }
 
-/* delta [n, heads, tq] = sums over a head of do o; a warp a query and head */
+/* delta [n, heads, tq] = sums over a head of do o; a thread a query and head, in the order in which tile_products adds up dp: where a query sees one key, dp - delta is 0 */
 __global__ void attention_delta_kernel(float *delta, const void *d_o, const void *o, int64_t count, struct flash f) {
-  int64_t i = thread_index() / WARP;
+  int64_t i = thread_index();
   if (i >= count) return;
   int64_t set = i / f.tq, row = i - set * f.tq, n = set / f.heads, base = (n * f.tq + row) * f.c + (set - n * f.heads) * f.d;
   float sum = 0;
-  for (int64_t j = threadIdx.x % WARP; j < f.d; j += WARP) sum += load(d_o, base + j, f.type) * load(o, base + j, f.type);
-  sum = warp_sum(sum);
-  if (threadIdx.x % WARP == 0) delta[i] = sum;
+  for (int64_t j = 0; j < f.d; j++) sum += load(d_o, base + j, f.type) * load(o, base + j, f.type);
+  delta[i] = sum;
 }
 
 #define COLS 3
@@ -160,7 +159,7 @@ void cuda_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk,
   if (!delta || cuda_idle(b)) return;
   const float *sums = (const float *)lse->data;
   g.tiles = pieces(f.tk, TILE);
-  RUN(b, attention_delta_kernel, pieces(sets * f.tq * WARP, BLOCK), BLOCK, delta, d_o->data, o->data, sets * f.tq, f);
+  RUN(b, attention_delta_kernel, pieces(sets * f.tq, BLOCK), BLOCK, delta, d_o->data, o->data, sets * f.tq, f);
   BY_WIDTH(b, attention_dq_kernel, f, sets * f.tiles * f.slabs, dq->data, d_o->data, sums, delta, q->data, k->data, v->data, f);
   BY_WIDTH(b, attention_dkv_kernel, g, sets * g.tiles * g.slabs, dk->data, dv->data, d_o->data, sums, delta, q->data, k->data, v->data, g);
 }
