@@ -48,7 +48,7 @@ struct cuda {
   int next_slot;
   double *sums, *host_sums; /* [CUDA_SUMS], device and pinned: what reductions end in */
   void *bounce;             /* [CUDA_BOUNCE] device: copies that overlap */
-  char text[256];
+  char text[384];
 };
 
 static inline struct cuda *cuda_of(const struct backend *b) {

@@ -23,7 +23,7 @@ static const char *remedy(cudaError_t status) {
     case cudaErrorMemoryAllocation:
       return "close other programs on the card, or choose a smaller batch or resolution";
     case cudaErrorNoKernelImageForDevice:
-      return "build with this card's architecture (configure --with-cuda-archs), or use --device cpu";
+      return "build with this card's architecture (configure CUDA_ARCHS=...), or use --device cpu";
     case cudaErrorInsufficientDriver:
       return "update NVIDIA's driver, or use --device cpu";
     case cudaErrorNoDevice:
@@ -63,8 +63,20 @@ bool cuda_library_failed(struct backend *b, const char *library, const char *wha
                  status, text ? text : "no text");
 }
 
+/* The runtime's device is one of the calling thread's: a backend may be opened by one thread and used by another. */
+static _Thread_local int device_of_thread = -1;
+
+static bool take_device(struct backend *b, struct err *e) {
+  int wanted = cuda_of(b)->device;
+  if (device_of_thread == wanted) return true;
+  if (!cuda_check(b, e, cudaSetDevice(wanted), "taking the device")) return false;
+  device_of_thread = wanted;
+  return true;
+}
+
 bool cuda_idle(struct backend *b) {
   struct cuda *c = cuda_of(b);
+  if (c->lost.code == ERR_OK && b->fault.code == ERR_OK) take_device(b, &b->fault);
   if (c->lost.code != ERR_OK) err_set(&b->fault, c->lost.code, "%s", c->lost.text);
   return c->rehearsing || b->fault.code != ERR_OK;
 }
@@ -110,7 +122,8 @@ static bool choose_device(struct backend *b, struct err *e) {
     return err_set(e, ERR_FIT, "no GPU %d: there %s %d, counted from 0%s; choose another with --device cuda:N", b->device,
                    count == 1 ? "is" : "are", count, getenv("CUDA_VISIBLE_DEVICES") ? " among those of CUDA_VISIBLE_DEVICES" : "");
   cuda_of(b)->device = b->device;
-  return cuda_check(b, e, cudaSetDevice(b->device), "taking the device");
+  device_of_thread = -1;
+  return take_device(b, e);
 }
 
 static bool look_at_device(struct backend *b, struct err *e) {
