@@ -256,7 +256,8 @@ static void poison(const block &b, bool on) {
     __asan_poison_memory_region(b.pages, head);
     __asan_poison_memory_region(b.p + b.bytes, b.mapped - head - b.bytes);
   } else {
-    __asan_unpoison_memory_region(b.pages, b.mapped);
+    __asan_unpoison_memory_region(b.pages, head);
+    __asan_unpoison_memory_region(b.p + b.bytes, b.mapped - head - b.bytes);
   }
 #else
   (void)b, (void)on;
