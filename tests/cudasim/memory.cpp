@@ -48,7 +48,7 @@ static char *arena, *arena_end, *next_free;
 static long numbers;
 static size_t used, peak, pinned_used, pinned_peak;
 static int open_depth;
-static std::function<std::string()> running;
+static std::function<std::string()> &running = *new std::function<std::string()>; /* never destroyed */
 
 /* Pages that the handler opened beside blocks; closed again when device work ends. */
 enum { OPENED = 256 };
