@@ -226,6 +226,12 @@ static void install_handler() {
   sigaction(SIGBUS, &a, &earlier_bus);
 }
 
+/* Others (cmocka, at each test) put a handler of their own in its place: device work needs this one. */
+static void keep_handler() {
+  struct sigaction now;
+  if (arena && sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction != fault) install_handler();
+}
+
 /* --- pages ------------------------------------------------------------------------------------------------------------------------------ */
 
 static bool have_arena() {
@@ -332,7 +338,9 @@ static void drop(block *b) {
   (b->pinned ? pinned_used : used) -= b->bytes;
 }
 
-open_memory::open_memory() { open_depth++; }
+open_memory::open_memory() {
+  if (open_depth++ == 0) keep_handler();
+}
 open_memory::~open_memory() {
   if (--open_depth == 0) close_opened();
 }
