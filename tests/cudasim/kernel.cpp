@@ -3,7 +3,6 @@
 #include <string.h>
 #include <algorithm>
 #include <map>
-#include <set>
 #include <vector>
 
 #include "block.hpp"
@@ -21,8 +20,8 @@ static unsigned order_seed;
 static const char *running_kernel;
 
 static std::map<const void *, size_t> &allowed() { /* by cudaFuncSetAttribute */
-  static std::map<const void *, size_t> m;
-  return m;
+  static auto *m = new std::map<const void *, size_t>;
+  return *m;
 }
 
 void set_order(enum cudasim_order o, unsigned seed) {

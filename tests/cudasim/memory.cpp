@@ -1,8 +1,9 @@
 /* Device memory and pinned memory.
  *
  * Blocks lie in one large range of addresses that is never accessible as a whole. Each has its own pages, with guards before and behind; its end
- * is at the end of a page up to 256 bytes, so what runs over hits the guard. Blocks are accessible while device work runs, and at no other time.
- * The handler of SIGSEGV notes what was touched from where, opens it and lets the program go on. Addresses are not used again after cudaFree. */
+ * is at the end of a page up to 256 bytes, so what runs over hits the guard. Blocks are accessible while device work runs, and at no other time:
+ * the handler of SIGSEGV opens what that work touches, a chunk at a time, and closes it when the work is done. What else is touched it notes, opens
+ * as well, and lets the program go on. Addresses are not used again after cudaFree. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 
 namespace cudasim {
 
-enum : size_t { PAGE = 4096, ALIGN = 256, GUARD = 1 << 20, PATTERN = 16 << 20, LARGE = 32 << 20 };
+enum : size_t { PAGE = 4096, ALIGN = 256, GUARD = 1 << 20, PATTERN = 16 << 20, LARGE = 32 << 20, CHUNK = 2 << 20 };
 
 struct block {
   char *pages; /* accessible pages [pages, pages + mapped) */
@@ -48,11 +49,14 @@ static char *arena, *arena_end, *next_free;
 static long numbers;
 static size_t used, peak, pinned_used, pinned_peak;
 static int open_depth;
-static std::function<std::string()> running;
+static std::function<std::string()> &running = *new std::function<std::string()>; /* never destroyed */
 
-/* Pages that the handler opened beside blocks; closed again when device work ends. */
-enum { OPENED = 256 };
-static char *opened[OPENED];
+/* What the handler opened; closed again when device work ends. */
+enum { OPENED = 1 << 14 };
+static struct {
+  char *p;
+  size_t bytes;
+} opened[OPENED];
 static int n_opened;
 
 /* --- finding ------------------------------------------------------------------------------------------------------------------------ */
@@ -142,17 +146,38 @@ static const char *access_of(void *context) {
 #endif
 }
 
+/* False where there is no room to remember it: then it is not opened. */
+static bool open_range(char *p, size_t bytes) {
+  if (n_opened == OPENED || mprotect(p, bytes, PROT_READ | PROT_WRITE)) return false;
+  opened[n_opened].p = p;
+  opened[n_opened++].bytes = bytes;
+  return true;
+}
+
+static void close_opened() {
+  for (int i = 0; i < n_opened; i++) mprotect(opened[i].p, opened[i].bytes, PROT_NONE);
+  n_opened = 0;
+}
+
+/* Where nothing may be: a page of NaN. */
 static void open_page(char *at) {
   char *page = (char *)((uintptr_t)at & ~(PAGE - 1));
-  if (mprotect(page, PAGE, PROT_READ | PROT_WRITE)) return;
-  memset(page, 0xff, PAGE);
-  if (n_opened < OPENED) opened[n_opened++] = page;
+  if (open_range(page, PAGE)) memset(page, 0xff, PAGE);
+}
+
+/* Device work in a block. Where too much is open already, all of it is closed and opened anew as it is touched. */
+static void device_touch(block *b, char *at) {
+  size_t from = (size_t)(at - b->pages) / CHUNK * CHUNK, left = b->mapped - from;
+  size_t bytes = left < CHUNK ? left : (size_t)CHUNK;
+  if (open_range(b->pages + from, bytes)) return;
+  close_opened();
+  if (!open_range(b->pages + from, bytes)) abort(); /* the system gives no more mappings */
 }
 
 /* Host code in device memory: noted, the whole block opened until device work has run. */
 static void host_fault(block *b, char *at, const char *does) {
   violation("host code %s device memory (block %ld of %zu bytes, byte %td)", does, b->number, b->bytes, at - b->p);
-  mprotect(b->pages, b->mapped, PROT_READ | PROT_WRITE);
+  open_range(b->pages, b->mapped);
 }
 
 static void stray_fault(char *at, const char *does) {
@@ -176,14 +201,16 @@ static struct sigaction earlier_segv, earlier_bus;
 static void fault(int number, siginfo_t *info, void *context) {
   char *at = (char *)info->si_addr;
   int saved = errno;
-  if (at < arena || at >= arena_end || n_opened == OPENED) { /* not ours: as if we were not there */
+  if (at < arena || at >= arena_end) { /* not ours: as if we were not there */
     sigaction(SIGSEGV, &earlier_segv, NULL);
     sigaction(SIGBUS, &earlier_bus, NULL);
     return;
   }
   (void)number;
   block *b = find(at);
-  if (b && !b->freed && open_depth == 0)
+  if (b && !b->freed && open_depth)
+    device_touch(b, at);
+  else if (b && !b->freed)
     host_fault(b, at, access_of(context));
   else
     stray_fault(at, access_of(context));
@@ -197,6 +224,12 @@ static void install_handler() {
   a.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
   sigaction(SIGSEGV, &a, &earlier_segv);
   sigaction(SIGBUS, &a, &earlier_bus);
+}
+
+/* Others (cmocka, at each test) put a handler of their own in its place: device work needs this one. */
+static void keep_handler() {
+  struct sigaction now;
+  if (arena && sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction != fault) install_handler();
 }
 
 /* --- pages ------------------------------------------------------------------------------------------------------------------------------ */
@@ -256,7 +289,8 @@ static void poison(const block &b, bool on) {
     __asan_poison_memory_region(b.pages, head);
     __asan_poison_memory_region(b.p + b.bytes, b.mapped - head - b.bytes);
   } else {
-    __asan_unpoison_memory_region(b.pages, b.mapped);
+    __asan_unpoison_memory_region(b.pages, head);
+    __asan_unpoison_memory_region(b.p + b.bytes, b.mapped - head - b.bytes);
   }
 #else
   (void)b, (void)on;
@@ -272,7 +306,7 @@ static char *take_block(size_t bytes, bool pinned) {
   block b = {pages, mapped, pages + mapped - kept, bytes, ++numbers, device.current, pinned, false};
   all()[pages + mapped] = b;
   poison(b, true);
-  if (!pinned && open_depth == 0) mprotect(pages, mapped, PROT_NONE);
+  if (!pinned) mprotect(pages, mapped, PROT_NONE);
   (pinned ? pinned_used : used) += bytes;
   if (used > peak) peak = used;
   if (pinned_used > pinned_peak) pinned_peak = pinned_used;
@@ -304,23 +338,11 @@ static void drop(block *b) {
   (b->pinned ? pinned_used : used) -= b->bytes;
 }
 
-static void protect_all(int protection) {
-  for (auto &e : all())
-    if (!e.second.freed && !e.second.pinned) mprotect(e.second.pages, e.second.mapped, protection);
-}
-
-static void close_opened() {
-  for (int i = 0; i < n_opened; i++) mprotect(opened[i], PAGE, PROT_NONE);
-  n_opened = 0;
-}
-
 open_memory::open_memory() {
-  if (open_depth++ == 0) protect_all(PROT_READ | PROT_WRITE);
+  if (open_depth++ == 0) keep_handler();
 }
 open_memory::~open_memory() {
-  if (--open_depth) return;
-  protect_all(PROT_NONE);
-  close_opened();
+  if (--open_depth == 0) close_opened();
 }
 
 void set_running(std::function<std::string()> describe) { running = describe; }

@@ -20,13 +20,14 @@ static cudaError_t fail_code;
 static std::recursive_mutex lock;
 static bool started;
 
+/* Never destroyed: exit's handlers come late. */
 static std::map<std::string, long> &calls_by_name() {
-  static std::map<std::string, long> m;
-  return m;
+  static auto *m = new std::map<std::string, long>;
+  return *m;
 }
 static std::map<std::string, long> &launches_by_name() {
-  static std::map<std::string, long> m;
-  return m;
+  static auto *m = new std::map<std::string, long>;
+  return *m;
 }
 
 void violation(const char *format, ...) {
@@ -67,13 +68,13 @@ cudaError_t failed(cudaError_t error) {
 
 /* --- calls -------------------------------------------------------------------------------------------------------------------------- */
 
-static int report_at_exit_wanted() {
+static bool strict_wanted() {
   const char *strict = getenv("CUDASIM_STRICT");
   return strict && strict[0] && strcmp(strict, "0") != 0;
 }
 
 static void at_exit() {
-  if (!report_at_exit_wanted()) return;
+  if (!strict_wanted()) return;
   int n = cudasim_check();
   if (n == 0) return;
   cudasim_report(stderr);

@@ -15,7 +15,7 @@ struct shared_memory {
   char *p; /* [p, p + kept), of which bytes are the variable */
   size_t bytes, kept;
 };
-static std::vector<shared_memory *> used;
+static std::vector<shared_memory *> &used = *new std::vector<shared_memory *>; /* never destroyed */
 static size_t fixed_bytes, dynamic_bytes;
 static char *dynamic_end; /* of MOST bytes */
 

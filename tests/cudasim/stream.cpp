@@ -9,7 +9,7 @@ namespace cudasim {
 static unsigned seed;
 static bool eager;
 static random_numbers chance;
-static CUstream_st legacy_stream = {{}, true, true, nullptr, false, 0};
+static CUstream_st &legacy_stream = *new CUstream_st{{}, true, true, nullptr, false, 0}; /* never destroyed */
 static std::set<cudaEvent_t> &events() {
   static std::set<cudaEvent_t> *s = new std::set<cudaEvent_t>;
   return *s;

@@ -1,7 +1,10 @@
 /* Device memory, pinned memory, errors, the environment; and mistakes with pointers. */
 #include "test.hpp"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 __global__ static void put(float *y, long at, float v) { y[at] = v; }
 __global__ static void get(float *to, const float *x, long at) { *to = x[at]; }
@@ -163,6 +166,34 @@ static void devices() {
   unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
+/* In a child: a violation under CUDASIM_STRICT is the program's status, and what was wrong is said. */
+static void strict() {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, 2);
+    setenv("CUDASIM_STRICT", "1", 1);
+    cudaMemset(&child, 0, 4);
+    exit(0);
+  }
+  int status = 0;
+  EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 86);
+}
+
+static void from_environment() {
+  setenv("CUDASIM_DEVICES", "2", 1), setenv("CUDASIM_MEMORY", "4096", 1), setenv("CUDASIM_ARCH", "12.0", 1), setenv("CUDASIM_FAIL", "4:2", 1);
+  cudasim_reset();
+  int n = 0;
+  void *p = NULL;
+  struct cudaDeviceProp d;
+  EXPECT(cudaGetDeviceCount(&n) == cudaSuccess && n == 2 && cudaGetDeviceProperties(&d, 1) == cudaSuccess && d.major == 12);
+  EXPECT(cudaMalloc(&p, 5000) == cudaErrorMemoryAllocation && cudaMalloc(&p, 1) == cudaErrorMemoryAllocation);
+  EXPECT(cudaMalloc(&p, 4000) == cudaSuccess);
+  cudaFree(p);
+  for (const char *name : {"CUDASIM_DEVICES", "CUDASIM_MEMORY", "CUDASIM_ARCH", "CUDASIM_FAIL"}) unsetenv(name);
+}
+
 const std::vector<test> memory_tests = {
     {"accounting, a block larger than this machine", accounting},
     {"copies and fills; wrong ones are found", copies},
@@ -174,4 +205,6 @@ const std::vector<test> memory_tests = {
     {"leaks are found", leaks},
     {"failures on demand", injected},
     {"devices and drivers", devices},
+    {"the environment", from_environment},
+    {"a strict program's end", strict},
 };
