@@ -15,8 +15,7 @@ struct graphics {
   int colours;           /* registers; 0: not told, 256 are taken */
   int max_w, max_h;      /* pixels of the largest picture, 0: not told */
   bool synchronized;     /* mode 2026 is known */
-  bool tmux;             /* sixels are passed through tmux to the terminal outside: then, where the pane begins there */
-  int pane_x, pane_y;
+  bool tmux;             /* which shows pictures at the pane's cursor by itself (from 3.4 on, and says so), but drops a sequence of more than 1 MiB */
 };
 
 struct frame_shown {

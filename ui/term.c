@@ -185,6 +185,15 @@ static void catch_fatal(void) {
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &a, NULL);
 }
 
+/* tmux built with sixels says that it shows them whatever is outside, and writes a box in their place where the terminal there cannot. It knows which. */
+static bool shown_outside(void) {
+  char features[512] = "";
+  FILE *f = popen("tmux display-message -p '#{client_termfeatures}' 2>/dev/null", "re");
+  if (!f) return true;
+  bool told = fgets(features, sizeof features, f) && *features != '\n';
+  return pclose(f) != 0 || !told || strstr(features, "sixel");
+}
+
 static bool start_ncurses(struct err *e) {
   const char *type = getenv("TERM");
   truecolour_begin();
@@ -214,6 +223,7 @@ bool term_open(struct term_facts *f, struct err *e) {
   make_raw();
   taken = 1;
   ask(f);
+  if (f->tmux && f->sixel) f->sixel = shown_outside();
   cell_from_window(f);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &cooked); /* what ncurses shall find and give back */
   if (!start_ncurses(e)) {

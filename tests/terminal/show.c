@@ -1,5 +1,5 @@
 /* Shows drawing code in a real terminal, for looking at it: styles, plot, pictures.
-   usage: show [--theme NAME] [--tmux X,Y] [--ascii] [--no-sixel] [--nearest] [--seconds N] [--depth 0..4] PICTURE...
+   usage: show [--theme NAME] [--tmux] [--ascii] [--no-sixel] [--nearest] [--seconds N] [--depth 0..4] PICTURE...
    Keys: q leaves, n shows the next set of pictures, r draws all anew, d opens and closes a dialog. */
 #include <locale.h>
 #include <math.h>
@@ -211,8 +211,8 @@ int main(int argc, char **argv) {
       depth = atoi(argv[++i]);
     } else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0) {
       seconds = atof(argv[++i]);
-    } else if (i + 1 < argc && strcmp(argv[i], "--tmux") == 0) {
-      s.g.tmux = s.g.sixel = sscanf(argv[++i], "%d,%d", &s.g.pane_x, &s.g.pane_y) == 2;
+    } else if (strcmp(argv[i], "--tmux") == 0) {
+      s.g.tmux = true;
     } else {
       add_picture(&s, argv[i]);
     }
