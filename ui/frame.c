@@ -113,6 +113,7 @@ static bool is_changed(const unsigned char *changed, const struct canvas *c, int
 enum choice {
   CELLS_OWN,  /* those it does not know, where they have changed */
   CELLS_KEPT, /* those that were left alone since they are taken for shown, while pixels stand over them */
+  CELLS_ALL,  /* what stands over new pixels */
 };
 
 static void add_cells(struct frame *f, const struct canvas *c, const unsigned char *changed, struct rect r, const struct theme *theme,
@@ -126,7 +127,7 @@ static void add_cells(struct frame *f, const struct canvas *c, const unsigned ch
     bool there = false; /* the cursor is already at x */
     for (int x = r.x; x < r.x + r.w; x++) {
       const struct cell *cell = canvas_at(c, x, y);
-      bool is_new = is_changed(changed, c, x, y), wanted = choice == CELLS_OWN ? is_new && theme_writes_beside(theme, cell) : !is_new;
+      bool is_new = is_changed(changed, c, x, y), wanted = choice == CELLS_OWN ? is_new && theme_writes_beside(theme, cell) : choice == CELLS_ALL || !is_new;
       if (wanted && cell->width > 0) {
         if (!there) add_format(f, "\033[%d;%dH", y + 1, x + 1);
         add_look(f, &pen, theme_look(theme, cell), theme->depth);
@@ -156,10 +157,12 @@ static int find_shown(const struct frame *f, const struct placed_picture *p) {
   return -1;
 }
 
-static bool touched(const struct canvas *c, const unsigned char *changed, struct rect r) {
+/* Pixels went where cells were written; what is drawn over the picture is meant to. */
+static bool touched(const struct canvas *c, const unsigned char *changed, const struct placed_picture *p) {
+  struct rect r = p->cells;
   for (int y = r.y; y < r.y + r.h; y++) {
     for (int x = r.x; x < r.x + r.w; x++) {
-      if (is_changed(changed, c, x, y)) return true;
+      if (is_changed(changed, c, x, y) && !rect_holds(p->cover, x, y)) return true;
     }
   }
   return false;
@@ -192,6 +195,13 @@ static void add_strip(struct frame *f, struct rect r, const struct sixel_data *d
   add_text(f, "\0338");
 }
 
+static void add_picture(struct frame *f, const struct canvas *c, const struct placed_picture *p, const struct sixel_data *data,
+                        const struct graphics *g, const struct theme *theme) {
+  add_edge(f, g, p->cells, theme);
+  for (int k = 0; k < data->n_strips; k++) add_strip(f, p->cells, data, &data->strips[k]);
+  if (!rect_empty(p->cover)) add_cells(f, c, NULL, p->cover, theme, CELLS_ALL);
+}
+
 /* What becomes of one placed picture in this frame. */
 struct fate {
   const struct sixel_data *data; /* to be written; NULL: nothing */
@@ -202,7 +212,7 @@ static struct fate decide(struct frame *f, const struct canvas *c, const struct 
                           const struct graphics *g, struct sixels *s, bool resting) {
   struct fate fate = {0};
   if (s == NULL || !can_show(c, p, g)) return fate;
-  fate.stays = find_shown(f, p) >= 0 && !touched(c, changed, p->cells);
+  fate.stays = find_shown(f, p) >= 0 && !touched(c, changed, p);
   if (!resting && !fate.stays) return fate;
   struct sixel_shape shape = shape_of(p, g);
   const struct sixel_data *data = sixels_get(s, p->picture, &shape); /* also of one that stays: it may be needed again */
@@ -247,10 +257,7 @@ void frame_compose(struct frame *f, const struct canvas *c, const unsigned char 
   for (int i = 0; i < c->n_pictures && fates != NULL; i++) fates[i] = decide(f, c, &c->pictures[i], changed, g, s, resting);
   if (fates != NULL) clear_old(f, c, changed, fates, theme);
   for (int i = 0; i < c->n_pictures && fates != NULL; i++) {
-    if (fates[i].data != NULL) add_edge(f, g, c->pictures[i].cells, theme);
-    for (int k = 0; fates[i].data != NULL && k < fates[i].data->n_strips; k++) {
-      add_strip(f, c->pictures[i].cells, fates[i].data, &fates[i].data->strips[k]);
-    }
+    if (fates[i].data != NULL) add_picture(f, c, &c->pictures[i], fates[i].data, g, theme);
   }
   if (fates != NULL) note_shown(f, c, fates);
   if (s != NULL) sixels_end(s);

@@ -140,7 +140,7 @@ static void draw(struct show *s) {
   if (s->n > 0) draw_pictures(s, halves[1]);
   if (s->dialog) {
     struct rect box = {c->w / 3, c->h / 3, c->w / 3, c->h / 4};
-    canvas_hide_pictures(c, box);
+    canvas_cover_pictures(c, box);
     canvas_fill(c, box, STYLE_TEXT);
     canvas_box(c, box, STYLE_FOCUS, "dialog");
   }

@@ -184,7 +184,10 @@ static void pictures_are_noted_whole(void **state) {
   canvas_picture(&c, (struct rect){16, 1, 5, 5}, p, true); /* cut */
   canvas_picture(&c, (struct rect){8, 1, 5, 5}, p, true);
   assert_int_equal(c.n_pictures, 2);
-  canvas_hide_pictures(&c, (struct rect){5, 5, 2, 2});
+  canvas_cover_pictures(&c, (struct rect){5, 5, 2, 2});
+  assert_int_equal(c.n_pictures, 2);
+  assert_true(c.pictures[0].cover.w == 1 && c.pictures[0].cover.x == 5 && rect_empty(c.pictures[1].cover));
+  canvas_cover_pictures(&c, (struct rect){0, 0, 7, 9}); /* nothing is left to be seen of it */
   assert_int_equal(c.n_pictures, 1);
   assert_int_equal(c.pictures[0].cells.x, 8);
   for (int i = 0; i < 1000; i++) canvas_picture(&c, (struct rect){0, 0, 1, 1}, p, true);

@@ -522,6 +522,30 @@ static void stale_pixels_are_painted_over(void **state) {
   stage_free(st);
 }
 
+/* A dialog over a picture: the rest of it stays, and where it is written anew the dialog is written over it. */
+static void what_covers_a_picture_stands_over_it(void **state) {
+  (void)state;
+  struct stage *st = stage_new();
+  const struct rect box = {st->r.x + 2, st->r.y + 2, 5, 3};
+  compose_pixels(st);
+  canvas_cover_pictures(&st->c, box);
+  canvas_fill(&st->c, box, STYLE_TEXT);
+  canvas_text(&st->c, box.x, box.y, STYLE_TEXT, "stop?");
+  for (int y = box.y; y < box.y + box.h; y++) memset(st->changed + y * 40 + box.x, 1, (size_t)box.w);
+  assert_string_equal(compose(st, false, true), "\033[?2026l"); /* ncurses has written the dialog */
+  st->changed[(box.y + box.h) * 40 + box.x] = 1;               /* and a cell of the picture */
+  const char *out = compose(st, false, true), *pixels = strstr(out, "\033P");
+  assert_non_null(pixels);
+  assert_non_null(strstr(pixels, "stop?"));
+  assert_null(strstr(pixels, "▀")); /* no mosaic */
+  assert_null(strstr(pixels, "▄"));
+  stage_draw(st, st->p); /* closed: its cells are the picture's again */
+  for (int y = box.y; y < box.y + box.h; y++) memset(st->changed + y * 40 + box.x, 1, (size_t)box.w);
+  out = compose(st, false, true);
+  assert_true(has_pixels(out) && strstr(strstr(out, "\033P"), "stop?") == NULL);
+  stage_free(st);
+}
+
 static void the_last_row_stays_free(void **state) {
   (void)state;
   struct stage *st = stage_new();
@@ -669,7 +693,7 @@ int main(void) {
       cmocka_unit_test(requests_nobody_renews_are_dropped),
       cmocka_unit_test(only_dirty_pictures_are_written),
       cmocka_unit_test(stale_pixels_are_painted_over),
-      cmocka_unit_test(the_last_row_stays_free),
+      cmocka_unit_test(what_covers_a_picture_stands_over_it), cmocka_unit_test(the_last_row_stays_free),
       cmocka_unit_test(tmux_gets_what_it_takes),
       cmocka_unit_test(no_mosaic_shows_below_pixels),
       cmocka_unit_test(mosaics_are_written_beside_ncurses),
