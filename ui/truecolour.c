@@ -3,6 +3,7 @@
 
 #include <curses.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <term.h>
@@ -170,13 +171,25 @@ char *truecolour_description(const char *term) {
   return out;
 }
 
+const char *truecolour_type(bool palette, char *buf, size_t n) {
+  const char *type = getenv("TERM");
+  int rc, colours;
+  if (!palette || type == NULL || strstr(type, "256") != NULL || setupterm(type, STDOUT_FILENO, &rc) != OK) return type;
+  colours = tigetnum((char *)"colors");
+  del_curterm(cur_term);
+  snprintf(buf, n, "%s-256color", type);
+  if (colours < 8 || colours >= 256 || setupterm(buf, STDOUT_FILENO, &rc) != OK) return type;
+  del_curterm(cur_term);
+  return buf;
+}
+
 static char *before; /* TERMINFO as it was */
 static bool in_place;
 
-bool truecolour_begin(void) {
-  const char *more = getenv("COLORTERM"), *no = getenv("NO_COLOR"), *term = getenv("TERM"), *had = getenv("TERMINFO");
-  bool wanted = more != NULL && (strcmp(more, "truecolor") == 0 || strcmp(more, "24bit") == 0) && (no == NULL || *no == 0);
-  char *description = wanted && term != NULL && !in_place ? truecolour_description(term) : NULL;
+bool truecolour_begin(const char *type, bool told) {
+  const char *more = getenv("COLORTERM"), *no = getenv("NO_COLOR"), *had = getenv("TERMINFO");
+  if (more != NULL && (strcmp(more, "truecolor") == 0 || strcmp(more, "24bit") == 0)) told = true;
+  char *description = told && (no == NULL || *no == 0) && type != NULL && !in_place ? truecolour_description(type) : NULL;
   if (description == NULL) return false;
   before = had != NULL ? strdup(had) : NULL;
   in_place = setenv("TERMINFO", description, 1) == 0;

@@ -148,7 +148,7 @@ static bool open_bench(struct bench *b, const char *path, struct err *e) {
   }
   b->sixels = sixels_new(64 << 20, e);
   setlocale(LC_ALL, "C.UTF-8");
-  truecolour_begin();
+  truecolour_begin(getenv("TERM"), false);
   initscr();
   truecolour_end();
   start_color();

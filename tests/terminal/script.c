@@ -2,7 +2,7 @@
    usage: script [--update] [--show] [--golden DIR] FILE.keys...      --update writes golden screens anew, --show prints the last screen of each.
    A script is lines; # begins a comment. $NAME and ${NAME} are taken from the environment ($DIR: a fresh directory, also HOME and the XDG ones;
    $SRC: the top of the tree; $BUILD: where the program was built). Before the program starts:
-     size W H | cell W H | term NAME | sixel yes/no | utf8 yes/no | answers yes/no | env NAME=VALUE | shell COMMAND
+     size W H | cell W H | term NAME | sixel yes/no | utf8 yes/no | answers yes/no | colours N (said when asked) | env NAME=VALUE | shell COMMAND
      start PROGRAM ARGUMENT...
    afterwards:
      key NAME... | text WORDS | mouse WHAT X Y | resize W H | signal NAME | wait MS | settle [MS]
@@ -137,6 +137,11 @@ static bool cmd_utf8(struct run *r, int n, char **w) {
   r->o.utf8 = n == 1 && yes(w[0]);
   setenv("LC_ALL", r->o.utf8 ? "C.UTF-8" : "C", 1);
   return n == 1;
+}
+
+static bool cmd_colours(struct run *r, int n, char **w) {
+  r->o.colours = n == 1 ? atoi(w[0]) : 0;
+  return r->o.colours > 0 || fail(r, "colours N");
 }
 
 static bool cmd_answers(struct run *r, int n, char **w) {
@@ -357,6 +362,7 @@ static const struct {
   bool running; /* needs the program */
 } commands[] = {{"size", cmd_size, NULL, false},      {"cell", cmd_cell, NULL, false},    {"term", cmd_term, NULL, false},
                 {"sixel", cmd_sixel, NULL, false},    {"utf8", cmd_utf8, NULL, false},    {"answers", cmd_answers, NULL, false},
+                {"colours", cmd_colours, NULL, false},
                 {"env", cmd_env, NULL, false},        {"start", cmd_start, NULL, false},  {"limit", cmd_limit, NULL, false},
                 {"mask", NULL, cmd_mask, false},      {"shell", NULL, cmd_shell, false},  {"key", cmd_key, NULL, true},
                 {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true}, {"signal", cmd_signal, NULL, true},
