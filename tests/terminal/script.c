@@ -12,6 +12,7 @@
      mask REGEX                   what matches becomes # in golden screens (times, rates, sizes)
      golden NAME                  the screen as text equals DIR/NAME.txt
      pictures N                   N rectangles of pixels, none with a hole, are on the screen within the limit
+     redraw                       what is on the screen stays as it is when all is drawn anew (C-l)
      rgb yes/no                   whether a cell has 24-bit colours
      picture FILE X Y [RMSE]      the pixels around that cell are that picture, scaled alike (0.03)
      shell COMMAND                succeeds
@@ -260,6 +261,37 @@ static bool cmd_rgb(struct run *r, int n, char **w) {
   return (n == 1 && any == yes(w[0])) || fail(r, "%s cell has 24-bit colours", any ? "a" : "no");
 }
 
+/* Of a blank only the background is seen. */
+static bool look_alike(const struct emulator_cell *a, const struct emulator_cell *b) {
+  bool blank = (a->text[0] == 0 || strcmp(a->text, " ") == 0) && ((a->look.attributes | b->look.attributes) & (EMU_REVERSE | EMU_UNDERLINE)) == 0;
+  return strcmp(a->text, b->text) == 0 && a->look.bg == b->look.bg &&
+         (blank || (a->look.fg == b->look.fg && a->look.attributes == b->look.attributes));
+}
+
+static bool cmd_redraw(struct run *r, int n, char **w) {
+  (void)w;
+  if (n != 0) return fail(r, "redraw");
+  session_key(&r->s, "Esc"); /* a message at the bottom goes now */
+  session_settle(&r->s, 500, r->limit);
+  struct emulator_modes m = emulator_modes(r->s.screen);
+  struct emulator_cell *before = calloc((size_t)m.width * (size_t)m.height, sizeof *before);
+  if (before == NULL) return fail(r, "out of memory");
+  for (int i = 0; i < m.width * m.height; i++) before[i] = *emulator_at(r->s.screen, i % m.width, i / m.width);
+  session_key(&r->s, "C-l");
+  session_settle(&r->s, 300, r->limit);
+  int other = -1;
+  for (int i = 0; i < m.width * m.height && other < 0; i++) {
+    if (!look_alike(&before[i], emulator_at(r->s.screen, i % m.width, i / m.width))) other = i;
+  }
+  const struct emulator_cell *a = &before[other < 0 ? 0 : other], *b = emulator_at(r->s.screen, other % m.width, other / m.width);
+  if (other >= 0)
+    fail(r, "at %d %d was `%s` (%x on %x, %u) and is, drawn anew, `%s` (%x on %x, %u)", other % m.width + 1, other / m.width + 1, a->text,
+         (unsigned)a->look.fg, (unsigned)a->look.bg, a->look.attributes, b->text, (unsigned)b->look.fg, (unsigned)b->look.bg,
+         b->look.attributes);
+  free(before);
+  return other < 0;
+}
+
 /* Every rectangle without a hole. */
 static bool all_whole(const struct emulator *e) {
   struct emulator_modes m = emulator_modes(e);
@@ -368,6 +400,7 @@ static const struct {
                 {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true}, {"signal", cmd_signal, NULL, true},
                 {"wait", cmd_wait, NULL, true},       {"settle", cmd_settle, NULL, true}, {"golden", cmd_golden, NULL, true},
                 {"picture", cmd_picture, NULL, true}, {"rgb", cmd_rgb, NULL, true},       {"pictures", cmd_pictures, NULL, true},
+                {"redraw", cmd_redraw, NULL, true},
                 {"click", NULL, cmd_click, true},     {"exit", cmd_exit, NULL, true}};
 
 static bool text_command(struct run *r, const char *name, const char *rest, bool *known) {
