@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 /* Everything on that is switched on, in the order that undoes it: end of a string, synchronized update, attributes, cursor, mouse, paste, screen. */
 #define RESTORE "\033\\\033[?2026l\033[0m\033[?25h\033[?1002l\033[?1000l\033[?1006l\033[?2004l\033[?1049l"
@@ -165,7 +165,7 @@ static void cell_from_window(struct term_facts *f) {
   }
 }
 
-/* NO_COLOR: no-color.org. What COLORTERM says has entered the description (truecolour_begin). */
+/* NO_COLOR: no-color.org. What COLORTERM says has entered the description (description_begin). */
 static int count_colours(void) {
   const char *no = getenv("NO_COLOR");
   if ((no && *no) || !has_colors()) return 1;
@@ -222,10 +222,10 @@ static bool shown_outside(void) {
 
 static bool start_ncurses(const struct term_facts *f, struct err *e) {
   char name[128];
-  const char *type = truecolour_type(f->palette, name, sizeof name);
-  truecolour_begin(type, f->direct);
+  const char *type = description_type(f->palette, name, sizeof name);
+  description_begin(type, f->direct);
   screen = newterm(type, stdout, stdin);
-  truecolour_end();
+  description_end();
   if (!screen)
     return err_set(e, ERR_USAGE, "the terminal type %s is not known here; set TERM, or use --plain", type && *type ? type : "(none)");
   set_term(screen);

@@ -18,7 +18,7 @@
 #include "ui/flush.h"
 #include "ui/frame.h"
 #include "ui/mosaic.h"
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 enum { W = 200, H = 60, CELL_W = 9, CELL_H = 18, FRAMES = 60, PICTURES = 4, PARTS = 4 };
 
@@ -148,9 +148,9 @@ static bool open_bench(struct bench *b, const char *path, struct err *e) {
   }
   b->sixels = sixels_new(64 << 20, e);
   setlocale(LC_ALL, "C.UTF-8");
-  truecolour_begin(getenv("TERM"), false);
+  description_begin(getenv("TERM"), false);
   initscr();
-  truecolour_end();
+  description_end();
   start_color();
   use_default_colors();
   return b->sixels && canvas_resize(&b->c, W, H) && theme_load("dark", flush_depth(), &b->theme, e);

@@ -17,7 +17,7 @@
 #include "ui/frame.h"
 #include "ui/mosaic.h"
 #include "ui/plot.h"
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 enum { MOST = 64 };
 
@@ -224,9 +224,9 @@ int main(int argc, char **argv) {
       s.value[k][i] = (0.05 + 0.05 * k) * (1 + 3 * exp(-i / 200.0)) * (1 + 0.4 * sin(i * (1.1 + k)) + 0.2 * sin(i * 0.37));
   }
   s.sixels = sixels_new(64 << 20, &e);
-  truecolour_begin(getenv("TERM"), false);
+  description_begin(getenv("TERM"), false);
   initscr();
-  truecolour_end();
+  description_end();
   cbreak();
   noecho();
   nodelay(stdscr, TRUE);
