@@ -60,6 +60,7 @@ struct emulator_modes {
   int width, height, cursor_x, cursor_y;
   int sixels;  /* sequences shown so far */
   int unknown; /* sequences that were not understood */
+  int scrolls; /* of rows, on the alternate screen */
 };
 struct emulator_modes emulator_modes(const struct emulator *e);
 

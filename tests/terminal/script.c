@@ -365,6 +365,7 @@ static bool given_back(struct run *r) {
                      : !m.cursor_shown ? "the cursor is hidden"
                      : m.mouse         ? "the mouse is still reported"
                      : m.in_update     ? "a synchronized update is open"
+                     : m.scrolls       ? "rows were scrolled, and what stands beside ncurses with them"
                      : m.cursor_keys   ? "the keypad is still in application mode"
                                        : NULL;
   return what == NULL || fail(r, "the terminal was not given back: %s", what);
