@@ -47,8 +47,8 @@ static void put(struct flush *f, int x, int y, const struct cell *cell) {
   if (setcchar(&out, text, attributes(look.marks), 0, &pair) == OK) mvadd_wch(y, x, &out);
 }
 
-/* In the place of a cell that is written beside ncurses. No two rows alike, nothing blank: it would scroll or erase them. Not ASCII, with which it moves the cursor
-   to the right by writing once more what it believes to stand there. */
+/* In the place of a cell that is written beside ncurses. No two rows alike, nothing blank: it would scroll or erase them. Not ASCII, with
+   which it moves the cursor to the right by writing once more what it believes to stand there. */
 static void put_stand_in(int x, int y, bool utf8) {
   unsigned k = (unsigned)(y + 1) * 2654435761u ^ (unsigned)(x + 1) * 2246822519u;
   const wchar_t text[2] = {utf8 ? (k >> 20 & 1 ? 0x2580 : 0x2584) : L'!' + (wchar_t)((k >> 18) % 90), 0};
@@ -79,8 +79,9 @@ static bool know_screen(struct flush *f, const struct canvas *c, const struct th
   return false;
 }
 
-/* ncurses writes the cell at x. Over unchanged cells between two that it writes it goes by writing them again where they are few, in ASCII perhaps also over those
-   before one: cells that are not what it believes are to be written once more. last: of those it writes in this row, the one before. */
+/* ncurses writes the cell at x. Over unchanged cells between two that it writes it goes by writing them again where they are few, in ASCII
+   perhaps also over those before one: cells that are not what it believes are to be written once more. last: of those it writes in this row,
+   the one before. */
 static void note_passing(struct flush *f, const struct canvas *c, int last, int x, int y) {
   enum { FEW = 10 };
   int from = x - FEW > last ? x - FEW : last + 1;

@@ -1,7 +1,7 @@
 /* The canvas on an ncurses screen. The one file of drawing that calls ncurses.
  *
- * Cells with colours of their own are written by ui/frame.c, past ncurses: thousands of pairs that change with every frame cost it 30 to 60 ms. What it believes to
- * stand there is a sign that no text has, so that it leaves the place alone until text comes again. */
+ * Cells with colours of their own are written by ui/frame.c, past ncurses: thousands of pairs that change with every frame cost it 30 to
+ * 60 ms. What it believes to stand there is a sign that no text has, so that it leaves the place alone until text comes again. */
 #ifndef PDMBOOTH_UI_FLUSH_H
 #define PDMBOOTH_UI_FLUSH_H
 

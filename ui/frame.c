@@ -178,7 +178,8 @@ static bool can_show(const struct canvas *c, const struct placed_picture *p, con
   return (g->max_w == 0 || p->cells.w * g->cell.w <= g->max_w) && (g->max_h == 0 || p->cells.h * g->cell.h <= g->max_h);
 }
 
-/* Sixels end with a whole band, so a few rows of pixels of the last row of cells may stay free: there the background shows, not the mosaic. ncurses believes its own. */
+/* Sixels end with a whole band, so a few rows of pixels of the last row of cells may stay free: there the background shows, not the mosaic.
+   ncurses does not notice. */
 static void add_edge(struct frame *f, const struct graphics *g, struct rect r, const struct theme *theme) {
   struct pen pen = {0};
   if (r.h * g->cell.h % 6 == 0) return;

@@ -263,7 +263,8 @@ static bool cmd_rgb(struct run *r, int n, char **w) {
 
 /* Of a blank only the background is seen. */
 static bool look_alike(const struct emulator_cell *a, const struct emulator_cell *b) {
-  bool blank = (a->text[0] == 0 || strcmp(a->text, " ") == 0) && ((a->look.attributes | b->look.attributes) & (EMU_REVERSE | EMU_UNDERLINE)) == 0;
+  bool blank =
+      (a->text[0] == 0 || strcmp(a->text, " ") == 0) && ((a->look.attributes | b->look.attributes) & (EMU_REVERSE | EMU_UNDERLINE)) == 0;
   return strcmp(a->text, b->text) == 0 && a->look.bg == b->look.bg &&
          (blank || (a->look.fg == b->look.fg && a->look.attributes == b->look.attributes));
 }
@@ -401,8 +402,7 @@ static const struct {
                 {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true}, {"signal", cmd_signal, NULL, true},
                 {"wait", cmd_wait, NULL, true},       {"settle", cmd_settle, NULL, true}, {"golden", cmd_golden, NULL, true},
                 {"picture", cmd_picture, NULL, true}, {"rgb", cmd_rgb, NULL, true},       {"pictures", cmd_pictures, NULL, true},
-                {"redraw", cmd_redraw, NULL, true},
-                {"click", NULL, cmd_click, true},     {"exit", cmd_exit, NULL, true}};
+                {"redraw", cmd_redraw, NULL, true},   {"click", NULL, cmd_click, true},   {"exit", cmd_exit, NULL, true}};
 
 static bool text_command(struct run *r, const char *name, const char *rest, bool *known) {
   *known = true;

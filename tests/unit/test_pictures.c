@@ -482,7 +482,7 @@ static void only_dirty_pictures_are_written(void **state) {
   assert_false(has_pixels(compose(st, true, false))); /* while scrubbing: none is even asked for */
   assert_int_equal(sixels_state(st->s).waiting, 0);
   const char *out = compose_pixels(st);
-  out = strstr(out, "\033[0m\0338") + 6; /* below the last band the background */
+  out = strstr(out, "\033[0m\0338") + 6;                     /* below the last band the background */
   assert_true(strncmp(out, "\0337\033[2;3H\033P", 10) == 0); /* cursor kept, moved to the cell */
   assert_string_equal(st->f.out + st->f.n - strlen("\033\\\0338\033[?2026l"), "\033\\\0338\033[?2026l");
   assert_string_equal(compose(st, false, true), "\033[?2026l"); /* nothing has changed: nothing is written */
@@ -620,8 +620,7 @@ static void mosaics_are_written_beside_ncurses(void **state) {
   st->changed[3 * 40 + 5] = st->changed[3 * 40 + 6] = st->changed[3 * 40 + 7] = st->changed[0] = 1;
   assert_string_equal(compose(st, false, true), "\0337\033[4;6H\033[0;38;5;196;48;5;21m▀▀\033[48;5;46m▀\033[0m\0338\033[?2026l");
   st->changed[3 * 40 + 6] = 0;
-  assert_string_equal(compose(st, false, true),
-                      "\0337\033[4;6H\033[0;38;5;196;48;5;21m▀\033[4;8H\033[48;5;46m▀\033[0m\0338\033[?2026l");
+  assert_string_equal(compose(st, false, true), "\0337\033[4;6H\033[0;38;5;196;48;5;21m▀\033[4;8H\033[48;5;46m▀\033[0m\0338\033[?2026l");
   struct theme mono;
   struct err e = {0};
   assert_true(theme_load("dark", DEPTH_MONO, &mono, &e));

@@ -64,9 +64,7 @@ enum { PLAN_COLUMNS = 5, PLAN_FIELD = 24 };
 
 /* Of one line of src/plan_text.c: where each column stands, without the spaces around it. */
 static const char *plan_field(const char *line, size_t n, int column, char out[PLAN_FIELD]) {
-  static const struct {
-    size_t at, n;
-  } place[PLAN_COLUMNS] = {{0, 14}, {14, 9}, {23, 13}, {36, 13}, {49, 15}};
+  static const struct { size_t at, n; } place[PLAN_COLUMNS] = {{0, 14}, {14, 9}, {23, 13}, {36, 13}, {49, 15}};
   size_t from = place[column].at, to = from + place[column].n < n ? from + place[column].n : n;
   while (from < to && line[from] == ' ') from++;
   while (to > from && line[to - 1] == ' ') to--;
@@ -102,7 +100,8 @@ static void draw_plan(struct app *a, struct rect r, const char *text) {
   int gap = plan_widths(text, end, r.w, width);
   for (const char *line = text; line < end && y < r.h; line += strcspn(line, "\n") + 1, y++) {
     for (int i = 0, x = r.x; i < PLAN_COLUMNS; i++) {
-      canvas_field(&a->canvas, x, r.y + y, width[i], i ? ALIGN_RIGHT : ALIGN_LEFT, STYLE_DIM, plan_field(line, strcspn(line, "\n"), i, field));
+      canvas_field(&a->canvas, x, r.y + y, width[i], i ? ALIGN_RIGHT : ALIGN_LEFT, STYLE_DIM,
+                   plan_field(line, strcspn(line, "\n"), i, field));
       x += width[i] ? width[i] + gap : 0;
     }
   }
