@@ -76,7 +76,6 @@ awk -v seed="${1:-1}" -v lines="$lines" -v work=$work 'BEGIN {
       split("CONT WINCH TSTP TSTP", sent, " ")
       print "shell sh $FOLDER/to " sent[int(rand() * 4) + 1]
     }
-    if (work == "no" && i % 25 == 24) print "redraw"
     if (work == "yes" && i % 100 == 50) print "key Esc Esc Esc 5" # the run is looked at, and more than once
   }
   print "resize 100 30"
