@@ -41,6 +41,7 @@ enum { MOST_MASKS = 32, MOST_WORDS = 64, LINE = 4096 };
 struct run {
   const char *file, *golden;
   bool update, started;
+  bool resized; /* what is under way to a larger window wraps in a smaller one: rows may scroll then */
   int line, limit;
   struct session s;
   struct emulator_options o;
@@ -186,6 +187,7 @@ static bool cmd_mouse(struct run *r, int n, char **w) {
 }
 
 static bool cmd_resize(struct run *r, int n, char **w) {
+  r->resized = true;
   if (n != 2) return fail(r, "resize W H");
   session_resize(&r->s, atoi(w[0]), atoi(w[1]));
   return true;
@@ -366,7 +368,7 @@ static bool given_back(struct run *r) {
                      : !m.cursor_shown ? "the cursor is hidden"
                      : m.mouse         ? "the mouse is still reported"
                      : m.in_update     ? "a synchronized update is open"
-                     : m.scrolls       ? "rows were scrolled, and what stands beside ncurses with them"
+                     : m.scrolls && !r->resized ? "rows were scrolled, and what stands beside ncurses with them"
                      : m.cursor_keys   ? "the keypad is still in application mode"
                                        : NULL;
   return what == NULL || fail(r, "the terminal was not given back: %s", what);
