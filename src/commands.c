@@ -7,6 +7,7 @@ const struct command_spec *const commands[] = {
     &batch_command,
     &plan_command,
     &control_command,
+    &queue_command,
     &init_command,
     &sample_command,
     &masks_command,

@@ -7,7 +7,7 @@
 extern const struct command_spec *const commands[]; /* in the order of the help; NULL ends */
 extern const struct command_spec batch_command, plan_command, control_command, sample_command, sheet_command, report_command,
     doctor_command, init_command, completions_command;
-extern const struct command_spec export_command, inspect_command, masks_command, photos_command;
+extern const struct command_spec export_command, inspect_command, masks_command, photos_command, queue_command;
 const struct command_spec *command_find(const char *name); /* NULL: there is none */
 
 /* Words of options that several commands have; NULL ends. */

@@ -5,6 +5,7 @@
 
 #include "cmdline.h"
 #include "doctor.h"
+#include "formats/json_add.h"
 #include "info.h"
 
 enum { COLUMN = 12 };
@@ -112,7 +113,7 @@ static void add_gpus(cJSON *root, const struct doctor *d) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "name", d->gpu.gpu[i].name);
     cJSON_AddNumberToObject(o, "memory", (double)d->gpu.gpu[i].memory);
-    cJSON_AddItemToArray(list, o);
+    json_append(list, o);
   }
   cJSON_AddStringToObject(root, "nvidia_driver", d->gpu.driver);
   cJSON_AddNumberToObject(root, "cuda_version", d->gpu.cuda);
@@ -140,7 +141,7 @@ static void add_models(cJSON *root, const struct doctor *d) {
     cJSON_AddBoolToObject(o, "loads", !d->model[i].error.code);
     cJSON_AddStringToObject(o, "error", d->model[i].error.text);
     cJSON_AddNumberToObject(o, "parameters", (double)d->model[i].facts.parameters);
-    cJSON_AddItemToArray(list, o);
+    json_append(list, o);
   }
 }
 
@@ -157,9 +158,9 @@ bool doctor_print_json(const struct doctor *d, FILE *out) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "what", d->lack[i].what);
     cJSON_AddStringToObject(o, "package", d->lack[i].package);
-    cJSON_AddItemToArray(missing, o);
+    json_append(missing, o);
   }
-  for (int i = 0; i < d->problems; i++) cJSON_AddItemToArray(problems, cJSON_CreateString(d->problem[i]));
+  for (int i = 0; i < d->problems; i++) json_append(problems, cJSON_CreateString(d->problem[i]));
   char *text = cJSON_PrintUnformatted(root);
   if (text) fprintf(out, "%s\n", text);
   cJSON_Delete(root);

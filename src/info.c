@@ -10,6 +10,7 @@
 
 #ifdef HAVE_CONFIG_H
 #include "config.h"
+#include "formats/json_add.h"
 #endif
 
 #ifndef PACKAGE_VERSION
@@ -50,7 +51,7 @@ static void add_file(cJSON *list, const struct source *s, const char *dir, const
   cJSON_AddStringToObject(item, "file", path);
   cJSON_AddNumberToObject(item, "bytes", (double)b.size);
   cJSON_AddStringToObject(item, whole ? "sha256" : "sha256_of_first_and_last_mib", hash);
-  cJSON_AddItemToArray(list, item);
+  json_append(list, item);
   blob_close(&b);
 }
 

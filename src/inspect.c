@@ -5,6 +5,7 @@
 
 #include "assets/embedded.h"
 #include "commands.h"
+#include "formats/json_add.h"
 #include "interchange.h"
 
 struct inspect_options {
@@ -96,7 +97,7 @@ static void add_tensors(cJSON *j, const struct inspection *i, bool all) {
     cJSON_AddStringToObject(item, "dtype", t->dtype);
     cJSON_AddRawToObject(item, "shape", t->shape);
     if (t->not_finite) cJSON_AddNumberToObject(item, "not_finite", (double)t->not_finite);
-    cJSON_AddItemToArray(list, item);
+    json_append(list, item);
   }
 }
 
@@ -118,7 +119,7 @@ static void add_lora(cJSON *root, const struct inspection *i) {
 
 static void add_lines(cJSON *j, const char *key, const char *const *lines, int n) {
   cJSON *list = cJSON_AddArrayToObject(j, key);
-  for (int k = 0; k < n; k++) cJSON_AddItemToArray(list, cJSON_CreateString(lines[k]));
+  for (int k = 0; k < n; k++) json_append(list, cJSON_CreateString(lines[k]));
 }
 
 static bool print_json(const char *path, const struct inspection *i, const struct inspect_options *o) {

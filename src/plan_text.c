@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 
+#include "formats/json_add.h"
 #include "text.h"
 
 const char *duration_text(double s, char *buf, size_t n) {
@@ -108,11 +109,8 @@ static void add_stages(cJSON *root, const struct run_plan *p) {
   cJSON *list = cJSON_AddArrayToObject(root, "stages");
   for (int i = 0; list && i < PLAN_STAGES; i++) {
     const struct plan_stage *s = p->stage + i;
-    cJSON *o = cJSON_CreateObject();
-    if (!s->name || !o || !cJSON_AddItemToArray(list, o)) {
-      cJSON_Delete(o);
-      continue;
-    }
+    cJSON *o = s->name ? cJSON_CreateObject() : NULL;
+    if (!json_append(list, o)) continue;
     cJSON_AddStringToObject(o, "name", s->name);
     number(o, "units", (double)s->units);
     number(o, "memory", (double)s->memory);
@@ -139,10 +137,7 @@ static void add_disk(cJSON *root, const struct run_plan *p) {
   number(o, "left", (double)p->left);
   for (int i = 0; list && i < p->places; i++) {
     cJSON *place = cJSON_CreateObject();
-    if (!place || !cJSON_AddItemToArray(list, place)) {
-      cJSON_Delete(place);
-      continue;
-    }
+    if (!json_append(list, place)) continue;
     cJSON_AddStringToObject(place, "what", p->place[i].what);
     cJSON_AddStringToObject(place, "path", p->place[i].path);
     number(place, "needed", (double)p->place[i].needed);

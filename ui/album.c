@@ -96,10 +96,15 @@ static struct entry *find(struct album *b, const char *path) {
   return NULL;
 }
 
-static void finish(struct album *b, const char *path, struct picture *p) {
+static bool same_time(struct timespec a, struct timespec b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* changed: of the file as it was asked for; where it has changed since then, it is read once more. */
+static void finish(struct album *b, const char *path, struct timespec changed, struct picture *p) {
   struct entry *x = find(b, path);
   uint64_t one = 1;
-  if (!x || x->state != ENTRY_WAITS) {
+  if (!x || x->state != ENTRY_WAITS || !same_time(x->changed, changed)) {
     picture_unref(p);
     return;
   }
@@ -119,11 +124,12 @@ static void *read_pictures(void *user) {
       continue;
     }
     memcpy(path, x->path, sizeof path);
+    struct timespec changed = x->changed;
     pthread_mutex_unlock(&b->lock);
     struct image im = {0};
     struct picture *p = read_picture(path, &im) ? picture_new(&im) : NULL;
     pthread_mutex_lock(&b->lock);
-    finish(b, path, p);
+    finish(b, path, changed, p);
   }
   pthread_mutex_unlock(&b->lock);
   return NULL;
@@ -184,8 +190,16 @@ static struct entry *make_room(struct album *b) {
   return oldest;
 }
 
+/* Of a difference: when the one that changed last did. */
 static struct timespec changed_at(const char *path) {
   struct stat st;
+  const char *second = strchr(path, '\n');
+  if (!strncmp(path, "difference:", 11) && second) {
+    char first[4096];
+    text_put(first, sizeof first, "%.*s", (int)(second - path - 11), path + 11);
+    struct timespec a = changed_at(first), b = changed_at(second + 1);
+    return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec) ? a : b;
+  }
   return stat(path, &st) ? (struct timespec){0} : st.st_mtim;
 }
 
@@ -193,7 +207,7 @@ struct picture *album_get(struct album *b, const char *path, bool *bad) {
   struct timespec changed = changed_at(path);
   pthread_mutex_lock(&b->lock);
   struct entry *x = find(b, path);
-  bool stale = x && (x->changed.tv_sec != changed.tv_sec || x->changed.tv_nsec != changed.tv_nsec);
+  bool stale = x && !same_time(x->changed, changed);
   if (!x || stale) {
     if (stale)
       picture_unref(x->picture);

@@ -204,17 +204,27 @@ void canvas_picture(struct canvas *c, struct rect r, struct picture *picture, bo
     c->pictures = grown;
     c->room_pictures = room;
   }
-  c->pictures[c->n_pictures++] = (struct placed_picture){r, picture_ref(picture), smooth};
+  c->pictures[c->n_pictures++] = (struct placed_picture){r, picture_ref(picture), smooth, {0}};
 }
 
-void canvas_hide_pictures(struct canvas *c, struct rect r) {
+/* The smallest rectangle around both. */
+static struct rect join(struct rect a, struct rect b) {
+  if (rect_empty(a)) return b;
+  int x = a.x < b.x ? a.x : b.x, y = a.y < b.y ? a.y : b.y;
+  int right = a.x + a.w > b.x + b.w ? a.x + a.w : b.x + b.w, bottom = a.y + a.h > b.y + b.h ? a.y + a.h : b.y + b.h;
+  return (struct rect){x, y, right - x, bottom - y};
+}
+
+void canvas_cover_pictures(struct canvas *c, struct rect r) {
   int kept = 0;
   for (int i = 0; i < c->n_pictures; i++) {
-    if (rect_empty(rect_meet(c->pictures[i].cells, r))) {
-      c->pictures[kept++] = c->pictures[i];
-    } else {
-      picture_unref(c->pictures[i].picture);
-    }
+    struct placed_picture *p = &c->pictures[i];
+    struct rect part = rect_meet(p->cells, r);
+    if (!rect_empty(part)) p->cover = join(p->cover, part);
+    if (p->cover.w == p->cells.w && p->cover.h == p->cells.h)
+      picture_unref(p->picture);
+    else
+      c->pictures[kept++] = *p;
   }
   c->n_pictures = kept;
 }

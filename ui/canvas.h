@@ -65,6 +65,7 @@ struct placed_picture {
   struct rect cells;
   struct picture *picture; /* of ui/picture.h, referenced */
   bool smooth;             /* when it is shown larger than it is */
+  struct rect cover;       /* cells of these in which something else is drawn over it; empty: none */
 };
 
 struct canvas {
@@ -152,8 +153,8 @@ const char *canvas_sign(const struct canvas *c, enum sign sign);
 /* Notes that a picture covers the cells r; only whole pictures within the clip are noted, others stay mosaics (ui/mosaic.h). */
 struct picture;
 void canvas_picture(struct canvas *c, struct rect r, struct picture *picture, bool smooth);
-/* Whatever is drawn over a picture (a menu, a dialog) hides it: drops the pictures that touch r, their mosaic remains. */
-void canvas_hide_pictures(struct canvas *c, struct rect r);
+/* A menu or a dialog is going to be drawn in r: pictures that lie below it are dropped, of others that it touches only the rest is seen. */
+void canvas_cover_pictures(struct canvas *c, struct rect r);
 
 /* --- as text ------------------------------------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TMUX_LIMIT = 1 << 20, TMUX_MARGIN = 64 << 10 }; /* tmux drops a longer string; doubled ESCs and the wrapping need some of it */
+enum { TMUX_LIMIT = (1 << 20) - 4096 }; /* tmux drops a longer string */
 
 const char *frame_begin_update(const struct graphics *g) {
   return g->synchronized ? "\033[?2026h" : "";
@@ -45,71 +45,99 @@ static void add_format(struct frame *f, const char *fmt, ...) {
   if (n > 0) add(f, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-/* Within a passed-through string every ESC is doubled. */
-static void add_doubled(struct frame *f, const char *bytes, size_t n) {
-  for (size_t i = 0; i < n;) {
-    const char *escape = memchr(bytes + i, '\033', n - i);
-    size_t end = escape != NULL ? (size_t)(escape - bytes) : n;
-    add(f, bytes + i, end - i);
-    if (escape != NULL) add(f, "\033\033", 2);
-    i = escape != NULL ? end + 1 : n;
-  }
-}
-
 /* --- cells ----------------------------------------------------------------------------------------------------------------- */
 
-static void add_colour(struct frame *f, int32_t colour, enum colour_depth depth, bool background) {
-  int base = background ? 10 : 0;
-  if (colour == COLOUR_DEFAULT) return;
-  if (depth == DEPTH_TRUE) {
-    add_format(f, ";%d;2;%d;%d;%d", 38 + base, (int)(colour >> 16 & 255), (int)(colour >> 8 & 255), (int)(colour & 255));
-  } else if (depth == DEPTH_256) {
-    add_format(f, ";%d;5;%d", 38 + base, (int)colour);
-  } else {
-    add_format(f, ";%d", (int)(colour < 8 ? 30 + colour : 90 + colour - 8) + base);
-  }
+/* The last attributes that were written; zero-initialised: not known. */
+struct pen {
+  struct look look;
+  bool known;
+};
+
+static char *put_number(char *at, unsigned v) {
+  if (v >= 100) *at++ = (char)('0' + v / 100);
+  if (v >= 10) *at++ = (char)('0' + v / 10 % 10);
+  *at++ = (char)('0' + v % 10);
+  return at;
 }
 
-static void add_cell(struct frame *f, const struct cell *cell, const struct theme *theme) {
-  struct look look = theme_look(theme, cell);
-  add_text(f, "\033[0");
-  if (look.marks & MARK_BOLD) add_text(f, ";1");
-  if (look.marks & MARK_DIM) add_text(f, ";2");
-  if (look.marks & MARK_UNDERLINE) add_text(f, ";4");
-  if (look.marks & MARK_REVERSE) add_text(f, ";7");
-  if (theme->depth != DEPTH_MONO) add_colour(f, look.fg, theme->depth, false);
-  if (theme->depth != DEPTH_MONO) add_colour(f, look.bg, theme->depth, true);
-  add_text(f, "m");
-  add_text(f, cell->text);
+static char *put_text(char *at, const char *text) {
+  size_t n = strlen(text);
+  memcpy(at, text, n);
+  return at + n;
+}
+
+/* At most 17 bytes. */
+static char *put_colour(char *at, int32_t colour, enum colour_depth depth, bool background) {
+  unsigned base = background ? 10 : 0, v = (unsigned)colour;
+  if (colour == COLOUR_DEFAULT) {
+    at = put_number(put_text(at, ";"), 39 + base);
+  } else if (depth == DEPTH_TRUE) {
+    at = put_text(put_number(put_text(at, ";"), 38 + base), ";2;");
+    at = put_text(put_number(at, v >> 16 & 255), ";");
+    at = put_text(put_number(at, v >> 8 & 255), ";");
+    at = put_number(at, v & 255);
+  } else if (depth == DEPTH_256) {
+    at = put_number(put_text(put_number(put_text(at, ";"), 38 + base), ";5;"), v);
+  } else {
+    at = put_number(put_text(at, ";"), (v < 8 ? 30 + v : 90 + v - 8) + base);
+  }
+  return at;
+}
+
+/* Only what is different from what the pen has. */
+static void add_look(struct frame *f, struct pen *pen, struct look look, enum colour_depth depth) {
+  char text[64], *at = text;
+  bool anew = !pen->known || pen->look.marks != look.marks;
+  if (anew) {
+    pen->look = (struct look){COLOUR_DEFAULT, COLOUR_DEFAULT, look.marks};
+    at = put_text(at, ";0");
+    if (look.marks & MARK_BOLD) at = put_text(at, ";1");
+    if (look.marks & MARK_DIM) at = put_text(at, ";2");
+    if (look.marks & MARK_UNDERLINE) at = put_text(at, ";4");
+    if (look.marks & MARK_REVERSE) at = put_text(at, ";7");
+  }
+  if (depth != DEPTH_MONO && look.fg != pen->look.fg) at = put_colour(at, look.fg, depth, false);
+  if (depth != DEPTH_MONO && look.bg != pen->look.bg) at = put_colour(at, look.bg, depth, true);
+  *pen = (struct pen){look, true};
+  if (at == text) return;
+  *at++ = 'm';
+  add_text(f, "\033[");
+  add(f, text + 1, (size_t)(at - text - 1));
 }
 
 static bool is_changed(const unsigned char *changed, const struct canvas *c, int x, int y) {
   return changed == NULL || changed[y * c->w + x] != 0;
 }
 
-/* Writes those cells of r that ncurses has just left alone, since it takes them for shown while pixels stand over them. */
-static void repaint(struct frame *f, const struct canvas *c, const unsigned char *changed, struct rect r, const struct theme *theme) {
-  r = rect_meet(r, canvas_rect(c));
-  if (rect_empty(r)) return;
+/* Which cells of a rectangle are to be written beside ncurses. */
+enum choice {
+  CELLS_OWN,  /* those it does not know, where they have changed */
+  CELLS_KEPT, /* those that were left alone since they are taken for shown, while pixels stand over them */
+  CELLS_ALL,  /* what stands over new pixels */
+};
+
+static void add_cells(struct frame *f, const struct canvas *c, const unsigned char *changed, struct rect r, const struct theme *theme,
+                      enum choice choice) {
+  struct pen pen = {0};
   size_t start = f->n;
+  r = rect_meet(r, canvas_rect(c));
   add_text(f, "\0337");
   size_t empty = f->n;
   for (int y = r.y; y < r.y + r.h; y++) {
     bool there = false; /* the cursor is already at x */
     for (int x = r.x; x < r.x + r.w; x++) {
       const struct cell *cell = canvas_at(c, x, y);
-      if (is_changed(changed, c, x, y)) {
-        there = false;
-        continue;
+      bool is_new = is_changed(changed, c, x, y), wanted = choice == CELLS_OWN ? is_new && theme_writes_beside(theme, cell) : choice == CELLS_ALL || !is_new;
+      if (wanted && cell->width > 0) {
+        if (!there) add_format(f, "\033[%d;%dH", y + 1, x + 1);
+        add_look(f, &pen, theme_look(theme, cell), theme->depth);
+        add_text(f, cell->text);
       }
-      if (cell->width == 0) continue;
-      if (!there) add_format(f, "\033[%d;%dH", y + 1, x + 1);
-      add_cell(f, cell, theme);
-      there = true;
+      there = wanted;
     }
   }
   if (f->n == empty) {
-    f->n = start; /* ncurses has written them all */
+    f->n = start;
   } else {
     add_text(f, "\033[0m\0338");
   }
@@ -129,10 +157,12 @@ static int find_shown(const struct frame *f, const struct placed_picture *p) {
   return -1;
 }
 
-static bool touched(const struct canvas *c, const unsigned char *changed, struct rect r) {
+/* Pixels went where cells were written; what is drawn over the picture is meant to. */
+static bool touched(const struct canvas *c, const unsigned char *changed, const struct placed_picture *p) {
+  struct rect r = p->cells;
   for (int y = r.y; y < r.y + r.h; y++) {
     for (int x = r.x; x < r.x + r.w; x++) {
-      if (is_changed(changed, c, x, y)) return true;
+      if (is_changed(changed, c, x, y) && !rect_holds(p->cover, x, y)) return true;
     }
   }
   return false;
@@ -140,7 +170,7 @@ static bool touched(const struct canvas *c, const unsigned char *changed, struct
 
 static struct sixel_shape shape_of(const struct placed_picture *p, const struct graphics *g) {
   int colours = g->colours >= 2 && g->colours < 256 ? g->colours : 256;
-  return (struct sixel_shape){p->cells.w, p->cells.h, g->cell, colours, p->smooth, g->tmux ? TMUX_LIMIT - TMUX_MARGIN : 0};
+  return (struct sixel_shape){p->cells.w, p->cells.h, g->cell, colours, p->smooth, g->tmux ? TMUX_LIMIT : 0};
 }
 
 static bool can_show(const struct canvas *c, const struct placed_picture *p, const struct graphics *g) {
@@ -148,23 +178,29 @@ static bool can_show(const struct canvas *c, const struct placed_picture *p, con
   return (g->max_w == 0 || p->cells.w * g->cell.w <= g->max_w) && (g->max_h == 0 || p->cells.h * g->cell.h <= g->max_h);
 }
 
+/* Sixels end with a whole band, so a few rows of pixels of the last row of cells may stay free: there the background shows, not the mosaic.
+   ncurses does not notice. */
+static void add_edge(struct frame *f, const struct graphics *g, struct rect r, const struct theme *theme) {
+  struct pen pen = {0};
+  if (r.h * g->cell.h % 6 == 0) return;
+  add_format(f, "\0337\033[%d;%dH", r.y + r.h, r.x + 1);
+  add_look(f, &pen, theme->looks[STYLE_TEXT], theme->depth);
+  for (int x = 0; x < r.w; x++) add(f, " ", 1);
+  add_text(f, "\033[0m\0338");
+}
+
 /* Cursor kept, moved, restored: ncurses must find it where it left it. */
-static void add_strip(struct frame *f, const struct graphics *g, struct rect r, const struct sixel_data *data,
-                      const struct sixel_strip *strip) {
-  char before[64];
-  int n = snprintf(before, sizeof before, "\0337\033[%d;%dH", r.y + strip->row + 1 + (g->tmux ? g->pane_y : 0),
-                   r.x + 1 + (g->tmux ? g->pane_x : 0));
-  if (!g->tmux) {
-    add(f, before, (size_t)n);
-    add(f, data->bytes + strip->at, strip->n);
-    add_text(f, "\0338");
-    return;
-  }
-  add_text(f, "\033Ptmux;");
-  add_doubled(f, before, (size_t)n);
-  add_doubled(f, data->bytes + strip->at, strip->n);
-  add_doubled(f, "\0338", 2);
-  add_text(f, "\033\\");
+static void add_strip(struct frame *f, struct rect r, const struct sixel_data *data, const struct sixel_strip *strip) {
+  add_format(f, "\0337\033[%d;%dH", r.y + strip->row + 1, r.x + 1);
+  add(f, data->bytes + strip->at, strip->n);
+  add_text(f, "\0338");
+}
+
+static void add_picture(struct frame *f, const struct canvas *c, const struct placed_picture *p, const struct sixel_data *data,
+                        const struct graphics *g, const struct theme *theme) {
+  add_edge(f, g, p->cells, theme);
+  for (int k = 0; k < data->n_strips; k++) add_strip(f, p->cells, data, &data->strips[k]);
+  if (!rect_empty(p->cover)) add_cells(f, c, NULL, p->cover, theme, CELLS_ALL);
 }
 
 /* What becomes of one placed picture in this frame. */
@@ -177,7 +213,7 @@ static struct fate decide(struct frame *f, const struct canvas *c, const struct 
                           const struct graphics *g, struct sixels *s, bool resting) {
   struct fate fate = {0};
   if (s == NULL || !can_show(c, p, g)) return fate;
-  fate.stays = find_shown(f, p) >= 0 && !touched(c, changed, p->cells);
+  fate.stays = find_shown(f, p) >= 0 && !touched(c, changed, p);
   if (!resting && !fate.stays) return fate;
   struct sixel_shape shape = shape_of(p, g);
   const struct sixel_data *data = sixels_get(s, p->picture, &shape); /* also of one that stays: it may be needed again */
@@ -193,7 +229,7 @@ static void clear_old(struct frame *f, const struct canvas *c, const unsigned ch
     for (int k = 0; k < c->n_pictures && !covered; k++) {
       covered = same_rect(c->pictures[k].cells, f->shown[i].cells) && (fates[k].data != NULL || fates[k].stays);
     }
-    if (!covered) repaint(f, c, changed, f->shown[i].cells, theme);
+    if (!covered) add_cells(f, c, changed, f->shown[i].cells, theme, CELLS_KEPT);
   }
 }
 
@@ -218,12 +254,11 @@ void frame_compose(struct frame *f, const struct canvas *c, const unsigned char 
   struct fate *fates = calloc((size_t)c->n_pictures + 1, sizeof *fates);
   f->failed = fates == NULL;
   if (s != NULL) sixels_begin(s);
+  add_cells(f, c, changed, canvas_rect(c), theme, CELLS_OWN);
   for (int i = 0; i < c->n_pictures && fates != NULL; i++) fates[i] = decide(f, c, &c->pictures[i], changed, g, s, resting);
   if (fates != NULL) clear_old(f, c, changed, fates, theme);
   for (int i = 0; i < c->n_pictures && fates != NULL; i++) {
-    for (int k = 0; fates[i].data != NULL && k < fates[i].data->n_strips; k++) {
-      add_strip(f, g, c->pictures[i].cells, fates[i].data, &fates[i].data->strips[k]);
-    }
+    if (fates[i].data != NULL) add_picture(f, c, &c->pictures[i], fates[i].data, g, theme);
   }
   if (fates != NULL) note_shown(f, c, fates);
   if (s != NULL) sixels_end(s);

@@ -15,8 +15,7 @@ struct graphics {
   int colours;           /* registers; 0: not told, 256 are taken */
   int max_w, max_h;      /* pixels of the largest picture, 0: not told */
   bool synchronized;     /* mode 2026 is known */
-  bool tmux;             /* sixels are passed through tmux to the terminal outside: then, where the pane begins there */
-  int pane_x, pane_y;
+  bool tmux; /* which shows pictures at the pane's cursor by itself (from 3.4 on, and says so), but drops a sequence of more than 1 MiB */
 };
 
 struct frame_shown {
@@ -37,8 +36,8 @@ struct frame {
 /* The beginning of a synchronized update, "" where the terminal has none. */
 const char *frame_begin_update(const struct graphics *g);
 
-/* Appends to f->out what the canvas' pictures need, and the end of the synchronized update: pictures that are new here, or of whose
-   cells (changed [h, w], NULL: all; as flush_canvas left it) one was written anew. Where pixels have to go and none come instead, the cells are
+/* Appends to f->out the cells with colours of their own that have changed (changed [h, w], NULL: all; as flush_canvas left it), what the
+   canvas' pictures need, and the end of the synchronized update: pictures that are new here, or of whose cells one was written anew. Where pixels have to go and none come instead, the cells are
    written once more. resting false (while the user scrubs): no pixels are asked for, what is not there already stays a mosaic.
    Pictures that reach into the last row stay mosaics: the terminal would scroll. */
 void frame_compose(struct frame *f, const struct canvas *c, const unsigned char *changed, const struct graphics *g, struct sixels *s,

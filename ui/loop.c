@@ -192,7 +192,8 @@ static struct graphics graphics_of(const struct app *a) {
                            .colours = f->registers,
                            .max_w = f->max_w,
                            .max_h = f->max_h,
-                           .synchronized = f->sync};
+                           .synchronized = f->sync,
+                           .tmux = f->tmux};
 }
 
 static bool resting(const struct app *a) {

@@ -231,7 +231,7 @@ static struct rect overlay_rect(const struct app *a, int rows, int columns) {
 }
 
 static struct rect draw_frame(struct app *a, struct rect r) {
-  canvas_hide_pictures(&a->canvas, r);
+  canvas_cover_pictures(&a->canvas, r);
   canvas_fill(&a->canvas, r, STYLE_TEXT);
   return rect_inset(canvas_box(&a->canvas, r, STYLE_FOCUS, a->overlay.title), 1, 0, 1, 0);
 }

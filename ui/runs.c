@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WATCHED = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE | IN_MODIFY | IN_ONLYDIR };
@@ -106,6 +107,21 @@ const struct run_item *runs_working(const struct runs *r) {
     if (at_work(r->item[i].state)) return &r->item[i];
   }
   return NULL;
+}
+
+bool runs_new_directory(const struct config *c, const char *subject, char *out, size_t n, struct err *e) {
+  char stamp[32];
+  time_t now = time(NULL);
+  struct tm t;
+  if (!c->roots) return err_set(e, ERR_FAILED, "there is no place for runs: neither XDG_DATA_HOME nor HOME is set");
+  do {
+    localtime_r(&now, &t);
+    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &t);
+    if (!text_put(out, n, "%s/%s/%s-profile", c->root[0], subject, stamp))
+      return err_set(e, ERR_FAILED, "%s: the path is too long for runs below it", c->root[0]);
+    now++;
+  } while (!access(out, F_OK));
+  return make_dirs(out, e);
 }
 
 bool runs_attach(struct runs *r, const char *path, struct err *e) {

@@ -36,6 +36,8 @@ void runs_view(struct runs *r, const char *path);
 int runs_find(const struct runs *r, const char *path); /* -1: not in the list */
 /* The run of that subject that is worth looking at first: one at work, else the newest; -1: none. NULL: of any subject. */
 int runs_of(const struct runs *r, const char *subject);
+/* Makes the directory of a new run of that subject, ROOT/SUBJECT/DATE-TIME-profile, and writes its path. ERR_FAILED: there is no place for runs. */
+bool runs_new_directory(const struct config *c, const char *subject, char *out, size_t n, struct err *e);
 int runs_count(const struct runs *r, const char *subject);
 const struct run_item *runs_working(const struct runs *r); /* one that is at work; NULL: none */
 

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 /* Everything on that is switched on, in the order that undoes it: end of a string, synchronized update, attributes, cursor, mouse, paste, screen. */
 #define RESTORE "\033\\\033[?2026l\033[0m\033[?25h\033[?1002l\033[?1000l\033[?1006l\033[?2004l\033[?1049l"
@@ -38,8 +38,10 @@ void term_write(const void *bytes, size_t n) {
 
 /* --- asking -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Background colour, size of sixels, registers, cell, window, synchronized updates; device attributes last: whatever answers nothing else answers these. */
-static const char queries[] = "\033]11;?\033\\\033[?2;1;0S\033[?2;4;0S\033[?1;1;0S\033[16t\033[14t\033[?2026$p\033[c";
+/* Background colour, colour 255, what became of a background in 24 bits, size of sixels, registers, cell, window, synchronized updates; device attributes
+   last: whatever answers nothing else answers these. */
+static const char queries[] =
+    "\033]11;?\033\\\033]4;255;?\033\\\033[48;2;1;2;3m\033P$qm\033\\\033[0m\033[?2;1;0S\033[?2;4;0S\033[?1;1;0S\033[16t\033[14t\033[?2026$p\033[c";
 
 static bool has_parameter(const char *p, const char *end, int wanted) {
   while (p < end) {
@@ -87,9 +89,33 @@ static void read_background(const char *text, size_t n, struct term_facts *f) {
     f->light = 299 * r + 587 * g + 114 * b > 128000;
 }
 
+/* The attributes as DECRQSS tells them, "DCS 1 $ r 0;48:2::1:2:3 m": whether the background is the one that was set. A terminal without 24 bits has taken another one. */
+static bool kept_background(const char *text, size_t n) {
+  static const char begin[] = "\033P1$r";
+  const char *at = memmem(text, n, begin, sizeof begin - 1), *end = text + n;
+  int have[8], k = 0;
+  bool within = false;
+  for (at = at ? at + sizeof begin - 1 : end; at < end && *at != 'm' && *at != 27 && k < 8;) {
+    char *next;
+    long v = strtol(at, &next, 10);
+    if (next == at) {
+      at++;
+      continue;
+    }
+    at = next;
+    if (within) have[k++] = (int)v;
+    within |= v == 48;
+  }
+  const int *rgb = k == 4 ? have + 1 : have + 2; /* a colour space may stand before the three */
+  return (k == 4 || k == 5) && have[0] == 2 && rgb[0] == 1 && rgb[1] == 2 && rgb[2] == 3;
+}
+
 void term_read_answers(const char *text, size_t n, struct term_facts *f) {
+  static const char palette[] = "\033]4;255;rgb";
   const char *end = text + n;
   read_background(text, n, f);
+  f->palette |= memmem(text, n, palette, sizeof palette - 1) != NULL;
+  f->direct |= kept_background(text, n);
   for (const char *a = text; (a = memchr(a, 27, (size_t)(end - a))) && end - a > 3;) {
     const char *last = a + 2;
     if (a[1] != '[') {
@@ -139,7 +165,7 @@ static void cell_from_window(struct term_facts *f) {
   }
 }
 
-/* NO_COLOR: no-color.org. What COLORTERM says has entered the description (truecolour_begin). */
+/* NO_COLOR: no-color.org. What COLORTERM says has entered the description (description_begin). */
 static int count_colours(void) {
   const char *no = getenv("NO_COLOR");
   if ((no && *no) || !has_colors()) return 1;
@@ -185,11 +211,21 @@ static void catch_fatal(void) {
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &a, NULL);
 }
 
-static bool start_ncurses(struct err *e) {
-  const char *type = getenv("TERM");
-  truecolour_begin();
-  screen = newterm(NULL, stdout, stdin);
-  truecolour_end();
+/* tmux built with sixels says that it shows them whatever is outside, and writes a box in their place where the terminal there cannot. It knows which. */
+static bool shown_outside(void) {
+  char features[512] = "";
+  FILE *f = popen("tmux display-message -p '#{client_termfeatures}' 2>/dev/null", "re");
+  if (!f) return true;
+  bool told = fgets(features, sizeof features, f) && *features != '\n';
+  return pclose(f) != 0 || !told || strstr(features, "sixel");
+}
+
+static bool start_ncurses(const struct term_facts *f, struct err *e) {
+  char name[128];
+  const char *type = description_type(f->palette, name, sizeof name);
+  description_begin(type, f->direct);
+  screen = newterm(type, stdout, stdin);
+  description_end();
   if (!screen)
     return err_set(e, ERR_USAGE, "the terminal type %s is not known here; set TERM, or use --plain", type && *type ? type : "(none)");
   set_term(screen);
@@ -214,9 +250,10 @@ bool term_open(struct term_facts *f, struct err *e) {
   make_raw();
   taken = 1;
   ask(f);
+  if (f->tmux && f->sixel) f->sixel = shown_outside();
   cell_from_window(f);
   tcsetattr(STDIN_FILENO, TCSADRAIN, &cooked); /* what ncurses shall find and give back */
-  if (!start_ncurses(e)) {
+  if (!start_ncurses(f, e)) {
     term_close();
     return false;
   }

@@ -19,6 +19,7 @@ struct term_facts {
   int max_w, max_h;       /* pixels of a sixel picture, 0: no limit known */
   bool max_is_window;     /* that is the window's size */
   int cell_w, cell_h;     /* pixels of a cell; 10x20 where it does not say */
+  bool palette, direct;   /* it has said that it has 256 colours, and that it takes those of 24 bits, whatever TERM and COLORTERM say */
   int colours;            /* 1 (monochrome, or NO_COLOR), 8, 16, 256 or 1 << 24 */
 };
 

@@ -28,6 +28,11 @@ bool theme_parse(const char *ini, const char *name, enum colour_depth depth, str
 bool theme_load(const char *name, enum colour_depth depth, struct theme *out, struct err *e);
 /* How a cell looks: its style's look, or its own colours, and its marks. */
 struct look theme_look(const struct theme *theme, const struct cell *cell);
+/* A cell with two colours of its own, as mosaics of photographs have: ncurses, which needs a pair for every two colours, is not asked to
+   write it (ui/flush.h). */
+static inline bool theme_writes_beside(const struct theme *theme, const struct cell *cell) {
+  return cell->style == STYLE_COLOURS && theme->depth != DEPTH_MONO;
+}
 /* The i-th name of those in the program, NULL behind the last. */
 const char *theme_name(int i);
 

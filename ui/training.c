@@ -3,31 +3,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "requests.h"
 #include "ui/app.h"
 #include "ui/screens/profile.h"
 
 static void start_now(struct app *a, const struct subject *s) {
-  char profile[3200], dir[3400], stamp[32];
+  char profile[3200], dir[3400];
   struct err e = {0};
-  time_t now = time(NULL);
-  struct tm t;
-  subject_profile(s, profile, sizeof profile);
-  if (!a->config.roots) {
-    app_complain(a, "there is no place for runs: neither XDG_DATA_HOME nor HOME is set");
-    return;
-  }
-  do {
-    localtime_r(&now, &t);
-    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &t);
-    text_put(dir, sizeof dir, "%s/%s/%s-profile", a->config.root[0], s->name, stamp);
-    now++;
-  } while (!access(dir, F_OK));
-  const char *const arguments[] = {"--batch", profile, "--run-dir", dir, NULL};
-  if (!make_dirs(dir, &e) || !jobs_start(&a->jobs, arguments, true, false, dir, &e)) {
+  const char *const arguments[] = {"--batch", subject_profile(s, profile, sizeof profile), "--run-dir", dir, NULL};
+  if (!runs_new_directory(&a->config, s->name, dir, sizeof dir, &e) || !jobs_start(&a->jobs, arguments, true, false, dir, &e)) {
     app_complain(a, "%s", e.text);
     return;
   }
@@ -176,6 +160,18 @@ static bool ask_to_stop(struct app *a, const struct job *job) {
   return !e.code;
 }
 
+/* What waits is trained after the run under way, by a process of its own. */
+static void leave_queue(struct app *a) {
+  static const char *const arguments[] = {"queue", "run", NULL};
+  struct err e = {0};
+  queue_turn_over(&a->queue);
+  if (!a->queue.n || a->queue_waits) return;
+  if (jobs_start(&a->jobs, arguments, false, false, "queue", &e))
+    jobs_last(&a->jobs)->stays = true;
+  else
+    text_put(a->parting, sizeof a->parting, "%s\n", e.text);
+}
+
 static void part(struct app *a, int how) {
   const struct job *job = jobs_training(&a->jobs, a->leaving);
   if (how == LEAVE_STAY) return;
@@ -187,6 +183,7 @@ static void part(struct app *a, int how) {
     app_say(a, "stopping after this step; q again leaves at once");
     return;
   }
+  leave_queue(a);
   text_put(a->parting, sizeof a->parting, "The run goes on in the background; open pdmbooth-tui to watch it again.\n%.400s\n", a->leaving);
   a->quit = true;
 }
@@ -217,6 +214,6 @@ void training_quit(struct app *a) {
   }
   text_put(a->leaving, sizeof a->leaving, "%s", job ? job->what : at_work(a, a->runs.view.path) ? a->runs.view.path : work->path);
   text_put(text, sizeof text, "A training is under way.%s What shall become of it?",
-           a->queue.n ? " Those that wait in the queue wait until the program is opened again." : "");
+           a->queue.n && !a->queue_waits ? " Those that wait in the queue are trained after it in the background, too." : "");
   overlay_choose(a, "Leave", text, choices, 3, part);
 }

@@ -1,4 +1,5 @@
 #include "convert/config_text.h"
+#include "formats/json_add.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static char *end(cJSON *j) {
 }
 
 static void ints(cJSON *j, const char *key, const int *v, int n) {
-  cJSON_AddItemToObject(j, key, cJSON_CreateIntArray(v, n));
+  json_put(j, key, cJSON_CreateIntArray(v, n));
 }
 
 /* A number where all levels agree, else a list. */
@@ -35,7 +36,7 @@ static void per_level(cJSON *j, const char *key, const int *v, int n) {
 
 static void block_types(cJSON *j, const char *key, const char *plain, const char *attention, const bool *has, int n) {
   cJSON *list = cJSON_AddArrayToObject(j, key);
-  for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, cJSON_CreateString(has && has[i] ? attention : plain));
+  for (int i = 0; i < n; i++) json_append(list, cJSON_CreateString(has && has[i] ? attention : plain));
 }
 
 char *config_text_unet(const struct unet_config *c) {
@@ -67,7 +68,7 @@ char *config_text_unet(const struct unet_config *c) {
 char *config_text_clip(const struct clip_config *c) {
   cJSON *j = cJSON_CreateObject();
   const char *const architecture = "CLIPTextModel";
-  cJSON_AddItemToObject(j, "architectures", cJSON_CreateStringArray(&architecture, 1));
+  json_put(j, "architectures", cJSON_CreateStringArray(&architecture, 1));
   cJSON_AddNumberToObject(j, "bos_token_id", c->vocab - 2);
   cJSON_AddNumberToObject(j, "eos_token_id", c->vocab - 1);
   cJSON_AddStringToObject(j, "hidden_act", c->act == ACT_GELU ? "gelu" : "quick_gelu");

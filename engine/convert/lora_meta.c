@@ -1,4 +1,5 @@
 #include "convert/lora_meta.h"
+#include "formats/json_add.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -117,7 +118,7 @@ static void add_items(cJSON *j, const struct lora_list *l, bool text, const stru
   for (int i = 0; i < l->n; i++) {
     const struct lora_item *k = &l->item[i];
     if (k->text != text) continue;
-    cJSON_AddItemToArray(targets, cJSON_CreateString(target(k)));
+    json_append(targets, cJSON_CreateString(target(k)));
     if (k->rank != first->rank) cJSON_AddNumberToObject(ranks, target(k), k->rank);
     if (fabs(k->alpha - first->alpha) > 0) cJSON_AddNumberToObject(alphas, target(k), k->alpha);
   }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/output.h"
+#include "formats/json_add.h"
 #include "formats/safetensors.h"
 
 enum { CHUNK = 16384 }; /* elements converted at a time */
@@ -55,8 +56,7 @@ static bool add_metadata(cJSON *root, const struct st_pair *meta, int n) {
 }
 
 static bool add_number(cJSON *list, int64_t value) {
-  cJSON *number = cJSON_CreateNumber((double)value);
-  return number != NULL && cJSON_AddItemToArray(list, number);
+  return json_append(list, cJSON_CreateNumber((double)value));
 }
 
 static bool add_entry(cJSON *root, const struct st_entry *t, int64_t *offset) {

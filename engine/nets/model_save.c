@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "formats/json_add.h"
 #include "formats/json_edit.h"
 #include "nets/model.h"
 
@@ -100,10 +101,7 @@ static bool write_config(const struct save *s, const char *relative, char *(*com
 
 /* Null where name is NULL. False: out of memory. */
 static bool add_name(cJSON *list, const char *name) {
-  cJSON *item = name ? cJSON_CreateString(name) : cJSON_CreateNull();
-  if (item && cJSON_AddItemToArray(list, item)) return true;
-  cJSON_Delete(item);
-  return false;
+  return json_append(list, name ? cJSON_CreateString(name) : cJSON_CreateNull());
 }
 
 static bool component(cJSON *j, const char *key, const char *library, const char *class_name) {

@@ -1,6 +1,7 @@
 /* What a frame of the interface costs at 200x60, on a pseudo-terminal that swallows everything: processor time and time by the clock, medians of FRAMES frames.
-   "all cells": each cell has another character and other colours than before, as when mosaics of photographs scrub by; "pictures": four pictures of pixels
-   stand, a line of text moves; "nothing": the frame is as before.
+   "all cells": each cell has another character and other colours than before, as when mosaics of photographs scrub by; "all text": each cell another letter
+   in another style; "in turn": the one after the other; "scrubbed": four mosaics of photographs, others than before; "pictures": four pictures of pixels stand,
+   a line of text moves; "nothing": the frame is as before.
    usage: bench_ui [PICTURE] */
 #include <fcntl.h>
 #include <locale.h>
@@ -17,7 +18,7 @@
 #include "ui/flush.h"
 #include "ui/frame.h"
 #include "ui/mosaic.h"
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 enum { W = 200, H = 60, CELL_W = 9, CELL_H = 18, FRAMES = 60, PICTURES = 4, PARTS = 4 };
 
@@ -49,6 +50,27 @@ static void draw_all_cells(struct bench *b, int k) {
   canvas_clear(&b->c);
   for (int y = 0; y < H; y++)
     for (int x = 0; x < W; x++) canvas_put_colours(&b->c, x, y, k % 2 ? "▀" : "▄", next(b) & 0xf8f8f8, next(b) & 0xf8f8f8);
+}
+
+static void draw_all_text(struct bench *b, int k) {
+  canvas_clear(&b->c);
+  for (int y = 0; y < H; y++)
+    for (int x = 0; x < W; x++) {
+      const char text[2] = {(char)('a' + (x + y + k) % 26), 0};
+      canvas_put(&b->c, x, y, (enum style)((x / 7 + y + k) % STYLE_COLOURS), text);
+    }
+}
+
+static void draw_in_turn(struct bench *b, int k) {
+  (k % 2 ? draw_all_cells : draw_all_text)(b, k);
+}
+
+/* Mosaics alone: what is shown while pixels wait for the user to rest. */
+static void draw_scrubbed(struct bench *b, int k) {
+  canvas_clear(&b->c);
+  for (int i = 0; i < PICTURES; i++)
+    mosaic_draw(&b->c, (struct rect){i % 2 * W / 2, 1 + i / 2 * (H / 2), W / 2, H / 2 - 1}, b->picture[(i + k) % PICTURES], b->g.cell,
+                b->theme.depth, true);
 }
 
 static void draw_pictures(struct bench *b, int k) {
@@ -121,13 +143,14 @@ static bool open_bench(struct bench *b, const char *path, struct err *e) {
   for (int i = 0; i < PICTURES; i++) {
     struct image im;
     if (!image_read(path, &im, e)) return false;
+    for (int k = 0; k < im.w * im.h * im.channels; k++) im.px[k] = (unsigned char)(im.px[k] ^ i * 32); /* each another one */
     b->picture[i] = picture_new(&im);
   }
   b->sixels = sixels_new(64 << 20, e);
   setlocale(LC_ALL, "C.UTF-8");
-  truecolour_begin();
+  description_begin(getenv("TERM"), false);
   initscr();
-  truecolour_end();
+  description_end();
   start_color();
   use_default_colors();
   return b->sixels && canvas_resize(&b->c, W, H) && theme_load("dark", flush_depth(), &b->theme, e);
@@ -140,6 +163,9 @@ static int child(const char *path, FILE *out) {
   if (ok) {
     fprintf(out, "200x60, %s\n", b.theme.depth == DEPTH_TRUE ? "24-bit colours" : "256 colours");
     measure(&b, "all cells", draw_all_cells, out);
+    measure(&b, "all text", draw_all_text, out);
+    measure(&b, "in turn", draw_in_turn, out);
+    measure(&b, "scrubbed", draw_scrubbed, out);
     measure(&b, "pictures", draw_pictures, out);
     measure(&b, "nothing", draw_nothing, out);
   } else {

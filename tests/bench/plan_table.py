@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plan beside reality: runs short trainings and prints, as a Markdown table, what was planned and what the run took.
 
-usage: plan_table.py PROGRAM [--model DIR] [--only NAME ...] [--threads N] [--keep DIR]
+usage: plan_table.py PROGRAM [--model DIR [--resolution WxH]] [--only NAME ...] [--threads N] [--keep DIR]
 
 Without --model: the demo. With it: a model of Stable Diffusion 1.5's shapes (tests/reference/make_sd15.py), at 512x512, on two photographs of the
 demo subject; wants up to 17 GB of memory. Each run has a run directory and a cache of its own, made below a temporary directory.
@@ -54,6 +54,8 @@ def run(args, name, values, root):
     profile = "embedded:demo" if not args.model else os.path.join(HERE, "../../assets/profiles/sd15-full.ini")
     folder = os.path.join(root, name)
     common = ["--threads", str(args.threads)] + sets(values + [f"engine.cache_dir={folder}/cache", f"prior.dir={folder}/class"])
+    if args.model and args.resolution:
+        common += sets([f"train.resolution={args.resolution}"])
     if args.model:
         common += sets([f"model.path={args.model}", f"subject.images={two_photographs(root)}"])
     plan = subprocess.run([args.program, "plan", profile, "--json", "--run-dir", f"{folder}/run"] + common, capture_output=True, text=True)
@@ -79,6 +81,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("program")
     p.add_argument("--model")
+    p.add_argument("--resolution", help="WxH instead of the profile's 512x512, with --model")
     p.add_argument("--only", nargs="*")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--keep", help="a directory for the runs, which stay there")

@@ -133,6 +133,24 @@ ended() { ! under_way; }
 check "queue: the next one is started" test "$(ls data/pdmbooth/runs/poodle | wc -l)" -eq $((before + 1)) -a ! -s state/pdmbooth/queue.txt
 check "leaving: saved and stopped" grep -q 'is saved and has stopped' out
 
+# and without the program: on the command line, and in the background when the program has been left
+lines "subject.select poodle" "profile.key train.steps" 1 "profile.key samples.every" 0 profile.save "subject.duplicate poodle2" quit
+refused "queue: no such subject" 2 "there is no such subject" "$program" queue add poodle nobody
+"$program" queue add poodle poodle2
+check "queue: shown" test "$("$program" queue | tr '\n' ' ')" = "poodle: waits poodle2: waits "
+refused "queue: once only" 2 "in the queue already" "$program" queue add poodle2
+"$program" queue remove poodle2
+refused "queue: not there" 2 "does not wait" "$program" queue remove poodle2
+sed -i 1inobody state/pdmbooth/queue.txt
+"$program" queue run >out 2>err
+check "queue: what failed is told by the status" test $? -eq 1
+check "queue: and does not keep the next one back" sh -c "grep -q '\"status\":\"done\"' out && test ! -s state/pdmbooth/queue.txt"
+printf 'subject.select poodle\nt\n\n1\nsubject.select poodle2\nt\n\nq\nb\n' | timeout 60 "$program" --plain >out 2>err
+finished() { ls data/pdmbooth/runs/poodle2/*/summary.json >/dev/null 2>&1; }
+tries=0
+until finished || [ $tries -ge 1200 ]; do sleep 0.1; tries=$((tries + 1)); done
+check "queue: it goes on without the program" finished
+
 # on a terminal: whatever ends the program gives the terminal back
 if command -v script >/dev/null; then
   printf '\033[?1049l' >leave

@@ -34,7 +34,7 @@ static int seek(void *cookie, off64_t *at, int from) {
 static int end(void *cookie) {
   struct slot *s = cookie;
   s->stream = NULL;
-  return close(s->fd);
+  return s->fd >= 0 ? close(s->fd) : 0;
 }
 
 static struct slot *take(void) {
@@ -51,6 +51,11 @@ static FILE *stream_on(int fd, const char *mode) {
   return s->stream;
 }
 
+static void set_fd(FILE *f, int fd) {
+  for (int i = 0; i < STREAMS; i++)
+    if (f != NULL && slots[i].stream == f) slots[i].fd = fd;
+}
+
 static bool writes(const char *mode) {
   return mode[0] == 'w' || mode[0] == 'a';
 }
@@ -65,9 +70,11 @@ FILE *fopen(const char *path, const char *mode) {
   if (!writes(mode) || fault_owner(caller) != FAULT_MEMORY || strncmp(path, "/dev/", 5) == 0) return real(path, mode);
   own = caller;
   if (fault_due(FAULT_FILE, "fopen", caller)) return errno = fault_errno(), NULL;
-  int fd = openat(AT_FDCWD, path, O_WRONLY | O_CREAT | (mode[0] == 'a' ? O_APPEND : O_TRUNC), 0666);
-  FILE *f = fd >= 0 ? stream_on(fd, mode) : NULL;
-  if (fd >= 0 && f == NULL) close(fd);
+  FILE *f = stream_on(-1, mode); /* as in the C library: no file is made where there is no memory for the stream */
+  int fd = f != NULL ? openat(AT_FDCWD, path, O_WRONLY | O_CREAT | (mode[0] == 'a' ? O_APPEND : O_TRUNC), 0666) : -1;
+  int why = errno;
+  if (f != NULL && fd < 0) return fclose(f), errno = why, NULL;
+  set_fd(f, fd);
   return f;
 }
 

@@ -298,7 +298,10 @@ static void whole_string(struct emulator *e) {
   if (e->kind == 'P' && e->string[digits] == 'q' && e->o.sixel) screen_sixel(e, e->string, e->n);
   if (e->kind == ']' && strncmp(e->string, "11;?", 4) == 0) answer(e, "\033]11;rgb:1010/1010/1010\033\\");
   if (e->kind == ']' && strncmp(e->string, "10;?", 4) == 0) answer(e, "\033]10;rgb:d0d0/d0d0/d0d0\033\\");
-  if (e->kind == 'P' && (last == '+' || last == '$')) answer(e, "\033P0+r\033\\");
+  if (e->kind == ']' && strncmp(e->string, "4;255;?", 7) == 0 && e->o.colours >= 256) answer(e, "\033]4;255;rgb:eeee/eeee/eeee\033\\");
+  bool attributes = e->kind == 'P' && strcmp(e->string, "$qm") == 0 && e->o.colours > 256;
+  if (attributes) answer(e, "\033P1$r0;48:2::1:2:3m\033\\");
+  if (e->kind == 'P' && !attributes && (last == '+' || last == '$')) answer(e, "\033P0+r\033\\");
 }
 
 /* --- bytes ----------------------------------------------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@ struct emulator_options {
   bool sixel;            /* it says so, and shows them */
   bool synchronized;     /* it knows mode 2026 */
   bool utf8;
+  int colours; /* that it says it has when it is asked, whatever TERM is: 256 or 1 << 24; 0: it does not answer that */
 };
 
 struct emulator;
@@ -59,6 +60,7 @@ struct emulator_modes {
   int width, height, cursor_x, cursor_y;
   int sixels;  /* sequences shown so far */
   int unknown; /* sequences that were not understood */
+  int scrolls; /* of rows, on the alternate screen */
 };
 struct emulator_modes emulator_modes(const struct emulator *e);
 

@@ -54,6 +54,7 @@ static void move_row(struct emulator *e, int from, int to) {
 }
 
 void screen_scroll(struct emulator *e, int top, int bottom, int n) {
+  e->modes.scrolls += e->modes.alternate;
   int rows = bottom - top + 1, distance = n < 0 ? -n : n;
   if (distance > rows) distance = rows;
   for (int i = 0; i < rows - distance; i++) {

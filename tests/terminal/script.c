@@ -2,7 +2,7 @@
    usage: script [--update] [--show] [--golden DIR] FILE.keys...      --update writes golden screens anew, --show prints the last screen of each.
    A script is lines; # begins a comment. $NAME and ${NAME} are taken from the environment ($DIR: a fresh directory, also HOME and the XDG ones;
    $SRC: the top of the tree; $BUILD: where the program was built). Before the program starts:
-     size W H | cell W H | term NAME | sixel yes/no | utf8 yes/no | answers yes/no | env NAME=VALUE | shell COMMAND
+     size W H | cell W H | term NAME | sixel yes/no | utf8 yes/no | answers yes/no | colours N (said when asked) | env NAME=VALUE | shell COMMAND
      start PROGRAM ARGUMENT...
    afterwards:
      key NAME... | text WORDS | mouse WHAT X Y | resize W H | signal NAME | wait MS | settle [MS]
@@ -12,6 +12,7 @@
      mask REGEX                   what matches becomes # in golden screens (times, rates, sizes)
      golden NAME                  the screen as text equals DIR/NAME.txt
      pictures N                   N rectangles of pixels, none with a hole, are on the screen within the limit
+     redraw                       what is on the screen stays as it is when all is drawn anew (C-l)
      rgb yes/no                   whether a cell has 24-bit colours
      picture FILE X Y [RMSE]      the pixels around that cell are that picture, scaled alike (0.03)
      shell COMMAND                succeeds
@@ -40,6 +41,7 @@ enum { MOST_MASKS = 32, MOST_WORDS = 64, LINE = 4096 };
 struct run {
   const char *file, *golden;
   bool update, started;
+  bool resized; /* what is under way to a larger window wraps in a smaller one: rows may scroll then */
   int line, limit;
   struct session s;
   struct emulator_options o;
@@ -139,6 +141,11 @@ static bool cmd_utf8(struct run *r, int n, char **w) {
   return n == 1;
 }
 
+static bool cmd_colours(struct run *r, int n, char **w) {
+  r->o.colours = n == 1 ? atoi(w[0]) : 0;
+  return r->o.colours > 0 || fail(r, "colours N");
+}
+
 static bool cmd_answers(struct run *r, int n, char **w) {
   r->s.answers = n == 1 && yes(w[0]);
   return n == 1;
@@ -180,6 +187,7 @@ static bool cmd_mouse(struct run *r, int n, char **w) {
 }
 
 static bool cmd_resize(struct run *r, int n, char **w) {
+  r->resized = true;
   if (n != 2) return fail(r, "resize W H");
   session_resize(&r->s, atoi(w[0]), atoi(w[1]));
   return true;
@@ -255,6 +263,38 @@ static bool cmd_rgb(struct run *r, int n, char **w) {
   return (n == 1 && any == yes(w[0])) || fail(r, "%s cell has 24-bit colours", any ? "a" : "no");
 }
 
+/* Of a blank only the background is seen. */
+static bool look_alike(const struct emulator_cell *a, const struct emulator_cell *b) {
+  bool blank =
+      (a->text[0] == 0 || strcmp(a->text, " ") == 0) && ((a->look.attributes | b->look.attributes) & (EMU_REVERSE | EMU_UNDERLINE)) == 0;
+  return strcmp(a->text, b->text) == 0 && a->look.bg == b->look.bg &&
+         (blank || (a->look.fg == b->look.fg && a->look.attributes == b->look.attributes));
+}
+
+static bool cmd_redraw(struct run *r, int n, char **w) {
+  (void)w;
+  if (n != 0) return fail(r, "redraw");
+  session_key(&r->s, "Esc"); /* a message at the bottom goes now */
+  session_settle(&r->s, 500, r->limit);
+  struct emulator_modes m = emulator_modes(r->s.screen);
+  struct emulator_cell *before = calloc((size_t)m.width * (size_t)m.height, sizeof *before);
+  if (before == NULL) return fail(r, "out of memory");
+  for (int i = 0; i < m.width * m.height; i++) before[i] = *emulator_at(r->s.screen, i % m.width, i / m.width);
+  session_key(&r->s, "C-l");
+  session_settle(&r->s, 300, r->limit);
+  int other = -1;
+  for (int i = 0; i < m.width * m.height && other < 0; i++) {
+    if (!look_alike(&before[i], emulator_at(r->s.screen, i % m.width, i / m.width))) other = i;
+  }
+  const struct emulator_cell *a = &before[other < 0 ? 0 : other], *b = emulator_at(r->s.screen, other % m.width, other / m.width);
+  if (other >= 0)
+    fail(r, "at %d %d was `%s` (%x on %x, %u) and is, drawn anew, `%s` (%x on %x, %u)", other % m.width + 1, other / m.width + 1, a->text,
+         (unsigned)a->look.fg, (unsigned)a->look.bg, a->look.attributes, b->text, (unsigned)b->look.fg, (unsigned)b->look.bg,
+         b->look.attributes);
+  free(before);
+  return other < 0;
+}
+
 /* Every rectangle without a hole. */
 static bool all_whole(const struct emulator *e) {
   struct emulator_modes m = emulator_modes(e);
@@ -328,6 +368,7 @@ static bool given_back(struct run *r) {
                      : !m.cursor_shown ? "the cursor is hidden"
                      : m.mouse         ? "the mouse is still reported"
                      : m.in_update     ? "a synchronized update is open"
+                     : m.scrolls && !r->resized ? "rows were scrolled, and what stands beside ncurses with them"
                      : m.cursor_keys   ? "the keypad is still in application mode"
                                        : NULL;
   return what == NULL || fail(r, "the terminal was not given back: %s", what);
@@ -357,12 +398,13 @@ static const struct {
   bool running; /* needs the program */
 } commands[] = {{"size", cmd_size, NULL, false},      {"cell", cmd_cell, NULL, false},    {"term", cmd_term, NULL, false},
                 {"sixel", cmd_sixel, NULL, false},    {"utf8", cmd_utf8, NULL, false},    {"answers", cmd_answers, NULL, false},
+                {"colours", cmd_colours, NULL, false},
                 {"env", cmd_env, NULL, false},        {"start", cmd_start, NULL, false},  {"limit", cmd_limit, NULL, false},
                 {"mask", NULL, cmd_mask, false},      {"shell", NULL, cmd_shell, false},  {"key", cmd_key, NULL, true},
                 {"mouse", cmd_mouse, NULL, true},     {"resize", cmd_resize, NULL, true}, {"signal", cmd_signal, NULL, true},
                 {"wait", cmd_wait, NULL, true},       {"settle", cmd_settle, NULL, true}, {"golden", cmd_golden, NULL, true},
                 {"picture", cmd_picture, NULL, true}, {"rgb", cmd_rgb, NULL, true},       {"pictures", cmd_pictures, NULL, true},
-                {"click", NULL, cmd_click, true},     {"exit", cmd_exit, NULL, true}};
+                {"redraw", cmd_redraw, NULL, true},   {"click", NULL, cmd_click, true},   {"exit", cmd_exit, NULL, true}};
 
 static bool text_command(struct run *r, const char *name, const char *rest, bool *known) {
   *known = true;

@@ -1,5 +1,5 @@
 /* Shows drawing code in a real terminal, for looking at it: styles, plot, pictures.
-   usage: show [--theme NAME] [--tmux X,Y] [--ascii] [--no-sixel] [--nearest] [--seconds N] [--depth 0..4] PICTURE...
+   usage: show [--theme NAME] [--tmux] [--ascii] [--no-sixel] [--nearest] [--seconds N] [--depth 0..4] PICTURE...
    Keys: q leaves, n shows the next set of pictures, r draws all anew, d opens and closes a dialog. */
 #include <locale.h>
 #include <math.h>
@@ -17,7 +17,7 @@
 #include "ui/frame.h"
 #include "ui/mosaic.h"
 #include "ui/plot.h"
-#include "ui/truecolour.h"
+#include "ui/description.h"
 
 enum { MOST = 64 };
 
@@ -140,7 +140,7 @@ static void draw(struct show *s) {
   if (s->n > 0) draw_pictures(s, halves[1]);
   if (s->dialog) {
     struct rect box = {c->w / 3, c->h / 3, c->w / 3, c->h / 4};
-    canvas_hide_pictures(c, box);
+    canvas_cover_pictures(c, box);
     canvas_fill(c, box, STYLE_TEXT);
     canvas_box(c, box, STYLE_FOCUS, "dialog");
   }
@@ -211,8 +211,8 @@ int main(int argc, char **argv) {
       depth = atoi(argv[++i]);
     } else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0) {
       seconds = atof(argv[++i]);
-    } else if (i + 1 < argc && strcmp(argv[i], "--tmux") == 0) {
-      s.g.tmux = s.g.sixel = sscanf(argv[++i], "%d,%d", &s.g.pane_x, &s.g.pane_y) == 2;
+    } else if (strcmp(argv[i], "--tmux") == 0) {
+      s.g.tmux = true;
     } else {
       add_picture(&s, argv[i]);
     }
@@ -224,9 +224,9 @@ int main(int argc, char **argv) {
       s.value[k][i] = (0.05 + 0.05 * k) * (1 + 3 * exp(-i / 200.0)) * (1 + 0.4 * sin(i * (1.1 + k)) + 0.2 * sin(i * 0.37));
   }
   s.sixels = sixels_new(64 << 20, &e);
-  truecolour_begin();
+  description_begin(getenv("TERM"), false);
   initscr();
-  truecolour_end();
+  description_end();
   cbreak();
   noecho();
   nodelay(stdscr, TRUE);

@@ -42,12 +42,14 @@ case $tool in
     # setarch: the sanitizer of older compilers cannot lie where much randomness puts a program; without it, it tries as it is
     wrap=
     if setarch -R true 2>/dev/null; then wrap="setarch -R"; fi
-    export TSAN_OPTIONS="halt_on_error=0 exitcode=66 report_signal_unsafe=1"
+    export TSAN_OPTIONS="halt_on_error=0:exitcode=66:report_signal_unsafe=1"
+    ui_log="env TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$scratch/ui-log"
     ;;
   valgrind)
     command -v valgrind >/dev/null || { echo "1..0 # SKIP no valgrind"; echo "ok 1 # SKIP valgrind is not installed"; exit 0; }
     wrap="valgrind --quiet --error-exitcode=66 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect
       --suppressions=$top/tests/thread/valgrind.supp"
+    ui_log="--log-file=$scratch/ui-log.%p"
     ;;
   *) echo "usage: run.sh tsan|valgrind" >&2; exit 2 ;;
 esac
@@ -83,6 +85,61 @@ clean "gone on with" --batch p.ini --run-dir lora --threads $threads $lora --set
 clean "plain backend" --batch p.ini --run-dir ref --threads $threads --set train.mode=lora --device ref --set samples.every=0
 clean "sample from the LoRA" sample lora/checkpoints/final --base "$top/tests/data/sd1" --prompt "a dog" --size 16x16 --steps 2 --threads $threads --sheet s.png
 clean "sheet" sheet two.png s.png -
+# the interface: every screen with a finished run to look at, dialogs, palette, pictures, a resize, a stop, and out again
+sh "$top/tests/terminal/make-run.sh" "$top" "$scratch/ui" || exit 1
+cat >walk.keys <<END
+size 120 40
+cell 9 18
+sixel yes
+limit 40000
+env LC_ALL=C.UTF-8
+env XDG_DATA_HOME=$scratch/ui
+start $(echo $wrap) $ui_log $program
+expect trained
+pictures 5
+key n
+key Esc 2
+expect given
+pictures 1
+key i u 3
+expect snow
+key 4
+expect Profile of poodle
+settle 1000
+key / t e x t _ Enter
+expect text_encoder
+key 5
+expect 20260102
+key l L 6
+expect step 300
+pictures 5
+key Left f f b v v d d Enter Esc
+resize 70 20
+settle
+resize 130 44
+settle
+key 7
+settle
+key ?
+expect Find any action
+key ? :
+text theme
+expect Choose the colours
+key Esc 6 Right
+expect step 300
+key C-l
+settle 1000
+key q
+exit 0
+END
+(cd "${TEST_BUILDDIR:-$PWD}" && tests/terminal/script "$scratch/walk.keys") >out 2>&1
+status=$?
+if [ $status -eq 0 ] && [ "$(cat ui-log.* 2>/dev/null | grep -c '^==[0-9]*==\|WARNING: ThreadSanitizer')" -eq 0 ]; then
+  result 0 "$tool: the interface, every screen"
+else
+  cat ui-log.* out 2>/dev/null | grep -v '^ok\|^not ok\|^1\.\.' | head -n 150 | sed 's/^/# /'
+  result 1 "$tool: the interface, every screen"
+fi
 if [ $tool = tsan ]; then
   # layers that are large enough to be shared out, and every operation beside its plain form
   clean "demo: a step and a sample" --batch embedded:demo --run-dir demo --threads $threads --set train.mode=lora --set train.steps=1 --set train.batch=1 \

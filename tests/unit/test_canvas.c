@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "ui/grid.h"
 #include "ui/picture.h"
 #include "ui/theme.h"
 
@@ -185,7 +184,10 @@ static void pictures_are_noted_whole(void **state) {
   canvas_picture(&c, (struct rect){16, 1, 5, 5}, p, true); /* cut */
   canvas_picture(&c, (struct rect){8, 1, 5, 5}, p, true);
   assert_int_equal(c.n_pictures, 2);
-  canvas_hide_pictures(&c, (struct rect){5, 5, 2, 2});
+  canvas_cover_pictures(&c, (struct rect){5, 5, 2, 2});
+  assert_int_equal(c.n_pictures, 2);
+  assert_true(c.pictures[0].cover.w == 1 && c.pictures[0].cover.x == 5 && rect_empty(c.pictures[1].cover));
+  canvas_cover_pictures(&c, (struct rect){0, 0, 7, 9}); /* nothing is left to be seen of it */
   assert_int_equal(c.n_pictures, 1);
   assert_int_equal(c.pictures[0].cells.x, 8);
   for (int i = 0; i < 1000; i++) canvas_picture(&c, (struct rect){0, 0, 1, 1}, p, true);
@@ -240,71 +242,6 @@ static void pictures_fit(void **state) {
   r = layout_fit(box, 1, 10000, (struct cell_size){0, 0}, true);
   assert_true(r.w == 1 && r.h == 20);
   assert_true(rect_empty(layout_fit(box, 0, 5, (struct cell_size){0, 0}, true)));
-}
-
-/* --- grid ------------------------------------------------------------------------------------------------------------------ */
-
-/* Shown cells fill the area without touching each other, the focused one is among them and the largest; hits find them. */
-static void grid_fills_its_area(void **state) {
-  (void)state;
-  unsigned r = 3;
-  for (int i = 0; i < 300; i++) {
-    r = r * 1664525u + 1013904223u;
-    struct grid g = {.rows = 1 + (int)(r >> 8) % 9,
-                     .columns = 1 + (int)(r >> 12) % 9,
-                     .label_w = (int)(r >> 16) % 12,
-                     .label_h = 1,
-                     .least_w = 8,
-                     .least_h = 4,
-                     .gap = 1};
-    g.focus_row = (int)(r >> 20) % g.rows;
-    g.focus_column = (int)(r >> 22) % g.columns;
-    g.first_row = (int)(r >> 5) % 20 - 5;
-    g.grow = 1 + (r >> 28) / 8.0;
-    struct rect area = {3, 2, 40 + (int)(r >> 9) % 100, 20 + (int)(r >> 6) % 40};
-    grid_layout(&g, area);
-    assert_true(g.first_row >= 0 && g.first_row + g.shown_rows <= g.rows);
-    struct rect focus = grid_cell(&g, g.focus_row, g.focus_column);
-    assert_true(focus.w >= 7 && focus.h >= 3);
-    int right = 0, bottom = 0;
-    for (int y = 0; y < g.rows; y++) {
-      for (int x = 0; x < g.columns; x++) {
-        struct rect cell = grid_cell(&g, y, x);
-        int row, column;
-        if (rect_empty(cell)) continue;
-        assert_true(cell.w <= focus.w + 1 && cell.h <= focus.h + 1);
-        assert_true(grid_hit(&g, cell.x + cell.w - 1, cell.y, &row, &column) && row == y && column == x);
-        struct rect next = grid_cell(&g, y, x + 1);
-        if (!rect_empty(next)) assert_int_equal(next.x, cell.x + cell.w + 1);
-        right = cell.x + cell.w;
-        bottom = cell.y + cell.h;
-        assert_true(rect_meet(cell, area).w == cell.w && rect_meet(cell, area).h == cell.h);
-        if (g.label_w > 0) assert_true(grid_row_label(&g, y).y == cell.y && grid_row_label(&g, y).x + g.label_w < cell.x);
-        assert_true(grid_column_label(&g, x).x == cell.x && grid_column_label(&g, x).w == cell.w);
-      }
-    }
-    assert_int_equal(right, area.x + area.w);
-    assert_int_equal(bottom, area.y + area.h);
-  }
-}
-
-static void grid_scrolls_with_the_focus(void **state) {
-  (void)state;
-  struct grid g = {.rows = 30, .columns = 3, .least_w = 10, .least_h = 5, .focus_row = -1, .grow = 1};
-  grid_layout(&g, (struct rect){0, 0, 60, 22});
-  assert_true(g.shown_rows == 4 && g.shown_columns == 3);
-  grid_move(&g, 1, 1); /* from none: the first */
-  assert_true(g.focus_row == 0 && g.focus_column == 0);
-  grid_move(&g, 7, 99);
-  grid_layout(&g, (struct rect){0, 0, 60, 22});
-  assert_true(g.focus_row == 7 && g.focus_column == 2 && g.first_row == 4);
-  grid_move(&g, 999, 0);
-  grid_layout(&g, (struct rect){0, 0, 60, 22});
-  assert_int_equal(g.first_row, 26);
-  struct grid none = {.grow = 1};
-  int row, column;
-  grid_layout(&none, (struct rect){0, 0, 60, 22});
-  assert_true(rect_empty(grid_cell(&none, 0, 0)) && !grid_hit(&none, 1, 1, &row, &column));
 }
 
 /* --- themes ---------------------------------------------------------------------------------------------------------------- */
@@ -438,8 +375,6 @@ int main(void) {
       cmocka_unit_test(pictures_are_noted_whole),
       cmocka_unit_test(splits),
       cmocka_unit_test(pictures_fit),
-      cmocka_unit_test(grid_fills_its_area),
-      cmocka_unit_test(grid_scrolls_with_the_focus),
       cmocka_unit_test(themes_can_be_read),
       cmocka_unit_test(themes_differ_where_colours_do_not),
       cmocka_unit_test(own_theme_and_its_mistakes),

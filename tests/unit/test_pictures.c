@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -481,8 +482,9 @@ static void only_dirty_pictures_are_written(void **state) {
   assert_false(has_pixels(compose(st, true, false))); /* while scrubbing: none is even asked for */
   assert_int_equal(sixels_state(st->s).waiting, 0);
   const char *out = compose_pixels(st);
+  out = strstr(out, "\033[0m\0338") + 6;                     /* below the last band the background */
   assert_true(strncmp(out, "\0337\033[2;3H\033P", 10) == 0); /* cursor kept, moved to the cell */
-  assert_string_equal(out + st->f.n - strlen("\033\\\0338\033[?2026l"), "\033\\\0338\033[?2026l");
+  assert_string_equal(st->f.out + st->f.n - strlen("\033\\\0338\033[?2026l"), "\033\\\0338\033[?2026l");
   assert_string_equal(compose(st, false, true), "\033[?2026l"); /* nothing has changed: nothing is written */
   st->changed[1 * 40 + 2] = 1;                                  /* ncurses has written a cell of it */
   assert_true(has_pixels(compose(st, false, true)));
@@ -520,6 +522,30 @@ static void stale_pixels_are_painted_over(void **state) {
   stage_free(st);
 }
 
+/* A dialog over a picture: the rest of it stays, and where it is written anew the dialog is written over it. */
+static void what_covers_a_picture_stands_over_it(void **state) {
+  (void)state;
+  struct stage *st = stage_new();
+  const struct rect box = {st->r.x + 2, st->r.y + 2, 5, 3};
+  compose_pixels(st);
+  canvas_cover_pictures(&st->c, box);
+  canvas_fill(&st->c, box, STYLE_TEXT);
+  canvas_text(&st->c, box.x, box.y, STYLE_TEXT, "stop?");
+  for (int y = box.y; y < box.y + box.h; y++) memset(st->changed + y * 40 + box.x, 1, (size_t)box.w);
+  assert_string_equal(compose(st, false, true), "\033[?2026l"); /* ncurses has written the dialog */
+  st->changed[(box.y + box.h) * 40 + box.x] = 1;               /* and a cell of the picture */
+  const char *out = compose(st, false, true), *pixels = strstr(out, "\033P");
+  assert_non_null(pixels);
+  assert_non_null(strstr(pixels, "stop?"));
+  assert_null(strstr(pixels, "▀")); /* no mosaic */
+  assert_null(strstr(pixels, "▄"));
+  stage_draw(st, st->p); /* closed: its cells are the picture's again */
+  for (int y = box.y; y < box.y + box.h; y++) memset(st->changed + y * 40 + box.x, 1, (size_t)box.w);
+  out = compose(st, false, true);
+  assert_true(has_pixels(out) && strstr(strstr(out, "\033P"), "stop?") == NULL);
+  stage_free(st);
+}
+
 static void the_last_row_stays_free(void **state) {
   (void)state;
   struct stage *st = stage_new();
@@ -537,35 +563,69 @@ static void the_last_row_stays_free(void **state) {
   stage_free(st);
 }
 
-/* What tmux unwraps is what would have been written, at the pane's place. */
-static void tmux_gets_it_wrapped(void **state) {
+/* The reader of what is written: two numbers behind \033[ and their letter. */
+static const char *after_move(const char *out, int *y, int *x) {
+  int n = 0;
+  assert_int_equal(sscanf(out, "\0337\033[%d;%dH%n", y, x, &n), 2);
+  return out + n;
+}
+
+/* tmux shows pictures by itself: it gets what any terminal gets, in pieces that it does not drop. */
+static void tmux_gets_what_it_takes(void **state) {
   (void)state;
   struct stage *st = stage_new();
   st->g.tmux = true;
-  st->g.pane_x = 30;
-  st->g.pane_y = 5;
-  st->g.synchronized = false;
+  st->g.cell = (struct cell_size){20, 42}; /* bands and rows of cells end together */
+  stage_draw(st, st->p);
   const char *out = compose_pixels(st);
-  char *plain = malloc(st->f.n + 1);
-  size_t n = 0;
-  while (*out != 0) {
-    assert_true(strncmp(out, "\033Ptmux;", 7) == 0);
-    const char *from = out;
-    for (out += 7; strncmp(out, "\033\\", 2) != 0; out++) {
-      if (*out == '\033') assert_int_equal(*++out, '\033');
-      plain[n++] = *out;
+  int x, y;
+  assert_int_equal(strncmp(after_move(out, &y, &x), "\033P", 2), 0);
+  assert_int_equal(x, st->r.x + 1);
+  assert_int_equal(y, st->r.y + 1);
+  assert_null(strstr(out, "tmux"));
+  stage_free(st);
+}
+
+/* Where the last band of six pixels ends above the last row of cells, the background shows below and not the mosaic. */
+static void no_mosaic_shows_below_pixels(void **state) {
+  (void)state;
+  struct stage *st = stage_new();
+  for (int h = 17; h <= 20; h++) {
+    st->g.cell = (struct cell_size){9, h};
+    stage_draw(st, st->p);
+    const char *out = strstr(compose_pixels(st), "\0337"), *spaces = out;
+    int x, y, n = 0;
+    out = after_move(out, &y, &x);
+    if (st->r.h * h % 6 == 0) {
+      assert_int_equal(strncmp(out, "\033P", 2), 0);
+      continue;
     }
-    out += 2;
-    assert_true(out - from < 1 << 20);
+    assert_int_equal(y, st->r.y + st->r.h);
+    assert_int_equal(x, st->r.x + 1);
+    for (spaces = strchr(out, 'm') + 1; spaces[n] == ' '; n++) continue;
+    assert_int_equal(n, st->r.w);
+    assert_int_equal(strncmp(after_move(strstr(spaces, "\0337"), &y, &x), "\033P", 2), 0);
+    assert_int_equal(y, st->r.y + 1);
   }
-  plain[n] = 0;
-  assert_true(strncmp(plain, "\0337\033[7;33H\033P", 11) == 0);
-  assert_string_equal(plain + n - 4, "\033\\\0338");
-  struct image got;
-  assert_true(decode_sixels(strstr(plain, "\033P"), n - 11, &got, NULL));
-  assert_int_equal(got.w, st->r.w * 10);
-  image_release(&got);
-  free(plain);
+  stage_free(st);
+}
+
+/* Cells with colours of their own are the frame's to write, with no more than what changes from one to the next. */
+static void mosaics_are_written_beside_ncurses(void **state) {
+  (void)state;
+  struct stage *st = stage_new();
+  st->g.sixel = false;
+  canvas_clear(&st->c);
+  for (int i = 0; i < 3; i++) canvas_put_colours(&st->c, 5 + i, 3, "▀", 0xff0000, i == 2 ? 0x00ff00 : 0x0000ff);
+  st->changed[3 * 40 + 5] = st->changed[3 * 40 + 6] = st->changed[3 * 40 + 7] = st->changed[0] = 1;
+  assert_string_equal(compose(st, false, true), "\0337\033[4;6H\033[0;38;5;196;48;5;21m▀▀\033[48;5;46m▀\033[0m\0338\033[?2026l");
+  st->changed[3 * 40 + 6] = 0;
+  assert_string_equal(compose(st, false, true), "\0337\033[4;6H\033[0;38;5;196;48;5;21m▀\033[4;8H\033[48;5;46m▀\033[0m\0338\033[?2026l");
+  struct theme mono;
+  struct err e = {0};
+  assert_true(theme_load("dark", DEPTH_MONO, &mono, &e));
+  st->theme = mono; /* there ncurses writes all */
+  assert_string_equal(compose(st, false, true), "\033[?2026l");
   stage_free(st);
 }
 
@@ -632,8 +692,10 @@ int main(void) {
       cmocka_unit_test(requests_nobody_renews_are_dropped),
       cmocka_unit_test(only_dirty_pictures_are_written),
       cmocka_unit_test(stale_pixels_are_painted_over),
-      cmocka_unit_test(the_last_row_stays_free),
-      cmocka_unit_test(tmux_gets_it_wrapped),
+      cmocka_unit_test(what_covers_a_picture_stands_over_it), cmocka_unit_test(the_last_row_stays_free),
+      cmocka_unit_test(tmux_gets_what_it_takes),
+      cmocka_unit_test(no_mosaic_shows_below_pixels),
+      cmocka_unit_test(mosaics_are_written_beside_ncurses),
       cmocka_unit_test(a_slow_terminal_never_blocks),
 #else
       cmocka_unit_test(without_libsixel_encoding_fails),

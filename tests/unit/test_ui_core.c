@@ -145,7 +145,7 @@ static void test_answers(void **state) {
   const char *xterm =
       "\033]11;rgb:ffff/ffff/fefe\033\\\033[?2;0;1000;1000S\033[?1;0;1024S\033[6;19;9t\033[?2026;2$y\033[?63;1;2;4;6;9;15;22c";
   term_read_answers(xterm, strlen(xterm), &f);
-  assert_true(f.sixel && f.sync && f.light);
+  assert_true(f.sixel && f.sync && f.light && !f.palette && !f.direct);
   assert_int_equal(f.registers, 1024);
   assert_int_equal(f.cell_w * 1000 + f.cell_h, 9019);
   assert_int_equal(f.max_w, 1000);
@@ -153,6 +153,19 @@ static void test_answers(void **state) {
   f = (struct term_facts){.registers = 256};
   term_read_answers(plain, strlen(plain), &f);
   assert_true(!f.sixel && !f.sync && !f.light && f.registers == 256);
+  static const struct {
+    const char *text;
+    bool direct;
+  } attributes[] = {{"\033P1$r0;48:2::1:2:3m\033\\", true},    {"\033P1$r48;2;1;2;3m\033\\", true}, {"\033P1$r0;48:2:0:1:2:3m\033\\", true},
+                    {"\033P1$r0;48;5;16m\033\\", false},      {"\033P1$r0m\033\\", false},         {"\033P0$r\033\\", false},
+                    {"\033P1$r0;48:2::1:2:4m\033\\", false}, {"\033P1$r0;48:2::1", false}};
+  for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++) {
+    f = (struct term_facts){0};
+    term_read_answers(attributes[i].text, strlen(attributes[i].text), &f);
+    assert_int_equal(f.direct, attributes[i].direct);
+  }
+  term_read_answers("\033]4;255;rgb:eeee/eeee/eeee\007", 27, &f);
+  assert_true(f.palette);
   const char *level4 = "\033[?4c"; /* the first parameter is the level, not a feature */
   term_read_answers(level4, strlen(level4), &f);
   assert_false(f.sixel);

@@ -74,6 +74,14 @@ static void scroll_to(int at, int shown, int *first) {
   if (*first < 0) *first = 0;
 }
 
+/* The prompt above its row; the part of it above the cursor's cell is marked. */
+static void draw_prompt(struct app *a, struct rect line, struct rect cursor, const char *prompt) {
+  canvas_field(&a->canvas, line.x, line.y, line.w, ALIGN_LEFT, STYLE_DIM, prompt);
+  struct rect before = canvas_clip(&a->canvas, cursor);
+  canvas_field(&a->canvas, line.x, line.y, line.w, ALIGN_LEFT, STYLE_SELECTED, prompt);
+  canvas_unclip(&a->canvas, before);
+}
+
 static void draw_grid(struct app *a, struct rect r, struct compare_state *s) {
   /* as large as lets all columns and, where it can be, all rows be seen; a line of each is the prompt's */
   int head = any_probe(s) && r.h > 12 ? 2 : 1, h = (r.w / s->columns - 1) / 2 + 1, fits = (r.h - head) / s->rows;
@@ -91,12 +99,10 @@ static void draw_grid(struct app *a, struct rect r, struct compare_state *s) {
     int y = s->grid.y + k * h, row = s->first_y + k;
     for (int i = 0; i < columns && s->first_x + i < s->columns; i++) {
       struct rect cell = {r.x + i * w, y + 1, w - 1, h - 1};
-      bool at_cursor = s->first_x + i == s->x && row == s->y;
       show_cell(a, s, cell, s->first_x + i, row);
-      if (at_cursor) canvas_hline(&a->canvas, cell.x, y, cell.w, STYLE_FOCUS);
     }
     int used = s->columns - s->first_x < columns ? s->columns - s->first_x : columns;
-    if (row != s->y) canvas_field(&a->canvas, r.x, y, used * w - 1, ALIGN_LEFT, STYLE_DIM, s->prompt[row]);
+    draw_prompt(a, (struct rect){r.x, y, used * w - 1, 1}, (struct rect){r.x + (s->x - s->first_x) * w, y, w - 1, row == s->y}, s->prompt[row]);
   }
 }
 
@@ -152,8 +158,9 @@ static void draw_photographs(struct app *a, struct rect r) {
 static void draw_view(struct app *a, struct rect r, struct compare_state *s) {
   int x = s->flipped && s->other_x >= 0 ? s->other_x : s->x;
   if (s->view == VIEW_BESIDE && s->other_x >= 0) {
-    draw_one(a, rect_left(r, r.w / 2 - 1), s, s->x);
-    draw_one(a, rect_right(r, r.w / 2), s, s->other_x);
+    int w = (r.w - 1) / 2; /* the same for both: two pictures of one size */
+    draw_one(a, rect_left(r, w), s, s->x);
+    draw_one(a, rect_right(r, w), s, s->other_x);
   } else if (s->view == VIEW_DIFFERENCE && s->other_x >= 0) {
     draw_difference(a, r, s);
   } else {

@@ -86,7 +86,8 @@ void compare_delete(struct app *a, const char *argument) {
   if (working && !argument) app_say(a, "not while the run is under way");
   if (!working && !n && !argument) app_say(a, "no checkpoint of a rejected step is there (x rejects; the chosen and the final one stay)");
   if (!n || working) return;
-  text_put(text, sizeof text, "%d rejected checkpoints take %.1f MiB. Deleting cannot be undone; the samples stay.", n, bytes / (1 << 20));
+  text_put(text, sizeof text, "%d rejected checkpoint%s %.1f MiB. Deleting cannot be undone; the samples stay.", n,
+           n == 1 ? " takes" : "s take", bytes / (1 << 20));
   overlay_choose(a, "Delete checkpoints", text, choices, 2, delete_rejected);
 }
 

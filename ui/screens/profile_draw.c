@@ -58,6 +58,56 @@ static int draw_remedies(struct app *a, struct rect r) {
   return y;
 }
 
+/* --- the plan's table, laid out for the width at hand ----------------------------------------------------------------------------------- */
+
+enum { PLAN_COLUMNS = 5, PLAN_FIELD = 24 };
+
+/* Of one line of src/plan_text.c: where each column stands, without the spaces around it. */
+static const char *plan_field(const char *line, size_t n, int column, char out[PLAN_FIELD]) {
+  static const struct { size_t at, n; } place[PLAN_COLUMNS] = {{0, 14}, {14, 9}, {23, 13}, {36, 13}, {49, 15}};
+  size_t from = place[column].at, to = from + place[column].n < n ? from + place[column].n : n;
+  while (from < to && line[from] == ' ') from++;
+  while (to > from && line[to - 1] == ' ') to--;
+  text_put(out, PLAN_FIELD, "%.*s", from < to ? (int)(to - from) : 0, line + from);
+  return out;
+}
+
+/* Columns of the widest field of each; 0: left out, units first, where there is no room for all. Returns the gap between two. */
+static int plan_widths(const char *table, const char *end, int room, int width[PLAN_COLUMNS]) {
+  static const int spared[] = {1, 3, 2};
+  char field[PLAN_FIELD];
+  int sum = 0, n = PLAN_COLUMNS;
+  memset(width, 0, PLAN_COLUMNS * sizeof *width);
+  for (const char *line = table; line < end; line += strcspn(line, "\n") + 1) {
+    for (int i = 0; i < PLAN_COLUMNS; i++) {
+      int w = (int)strlen(plan_field(line, strcspn(line, "\n"), i, field));
+      if (w > width[i]) width[i] = w;
+    }
+  }
+  for (int i = 0; i < PLAN_COLUMNS; i++) sum += width[i];
+  for (size_t i = 0; i < sizeof spared / sizeof *spared && sum + n - 1 > room; i++, n--) {
+    sum -= width[spared[i]];
+    width[spared[i]] = 0;
+  }
+  return sum + 2 * (n - 1) > room ? 1 : sum + 3 * (n - 1) > room ? 2 : 3;
+}
+
+static void draw_plan(struct app *a, struct rect r, const char *text) {
+  const char *end = strstr(text, "\n\n");
+  char field[PLAN_FIELD];
+  int width[PLAN_COLUMNS], y = 0;
+  if (!end) end = text;
+  int gap = plan_widths(text, end, r.w, width);
+  for (const char *line = text; line < end && y < r.h; line += strcspn(line, "\n") + 1, y++) {
+    for (int i = 0, x = r.x; i < PLAN_COLUMNS; i++) {
+      canvas_field(&a->canvas, x, r.y + y, width[i], i ? ALIGN_RIGHT : ALIGN_LEFT, STYLE_DIM,
+                   plan_field(line, strcspn(line, "\n"), i, field));
+      x += width[i] ? width[i] + gap : 0;
+    }
+  }
+  canvas_paragraph(&a->canvas, rect_inset(r, 0, y, 0, 0), 0, STYLE_DIM, end > text ? end + 1 : text);
+}
+
 static void draw_about(struct app *a, struct rect r) {
   struct profile_state *s = profile_state(a);
   const struct key *k = profile_selected(a);
@@ -65,8 +115,9 @@ static void draw_about(struct app *a, struct rect r) {
   const struct outlook *f = &a->forecast;
   bool bad = f->status && *f->text;
   struct rect in = rect_inset(canvas_box(&a->canvas, r, STYLE_BORDER, k ? k->name : ""), 1, 0, 1, 0);
-  canvas_field(&a->canvas, in.x, in.y + in.h - 1, 10, ALIGN_LEFT, STYLE_DIM, "forecast:");
-  canvas_field(&a->canvas, in.x + 10, in.y + in.h - 1, in.w - 10, ALIGN_LEFT, bad ? STYLE_ERROR : STYLE_TEXT,
+  const int word = text_columns(f->summary, true) + 10 <= in.w ? 10 : 0; /* the figures are worth more than the word */
+  canvas_field(&a->canvas, in.x, in.y + in.h - 1, word, ALIGN_LEFT, STYLE_DIM, "forecast:");
+  canvas_field(&a->canvas, in.x + word, in.y + in.h - 1, in.w - word, ALIGN_LEFT, bad ? STYLE_ERROR : STYLE_TEXT,
                *f->summary ? f->summary : "-");
   in.h--;
   if (bad && !*s->doc.trouble) {
@@ -83,7 +134,7 @@ static void draw_about(struct app *a, struct rect r) {
   text_put(text, sizeof text, "%s\n\nAllowed: %s.\nDefault: %s\n\n%s", k->help, key_allowed(k, allowed, sizeof allowed),
            *first ? first : "none", doc_value(&s->doc, k, value, sizeof value));
   int used = canvas_paragraph(&a->canvas, in, 0, STYLE_TEXT, text);
-  if (!bad && *f->text && in.h > used + 8) canvas_paragraph(&a->canvas, rect_inset(in, 0, used + 2, 0, 0), 0, STYLE_DIM, f->text);
+  if (!bad && *f->text && in.h > used + 8) draw_plan(a, rect_inset(in, 0, used + 2, 0, 0), f->text);
 }
 
 struct rect profile_list_rect(struct rect r) {
