@@ -6,22 +6,41 @@
 
 #include <math.h>
 
-static size_t moment_bytes(const struct param_set *s, enum dtype type) {
-  return (size_t)s->count * dtype_size(type);
+#include "backend/moments8.h"
+
+static int64_t scales(int64_t count) {
+  return (count + MOMENT_BLOCK - 1) / MOMENT_BLOCK;
+}
+
+size_t optimizer_moment_bytes(int64_t count, enum dtype moments) {
+  return (size_t)count * dtype_size(moments);
+}
+
+size_t optimizer_scale_bytes(int64_t count, enum dtype moments) {
+  return moments == DT_U8 ? (size_t)scales(count) * sizeof(float) : 0;
 }
 
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema) {
   size_t bytes = 0;
-  for (int i = 0; i < n; i++) bytes += 2 * moment_bytes(sets[i], moments) + (ema ? (size_t)sets[i]->count * sizeof(float) : 0);
+  for (int i = 0; i < n; i++) {
+    int64_t count = sets[i]->count;
+    bytes += 2 * (optimizer_moment_bytes(count, moments) + optimizer_scale_bytes(count, moments)) + (ema ? (size_t)count * sizeof(float) : 0);
+  }
   return bytes;
 }
 
+/* Zeroed memory, which is zero moments in every type. */
+static bool take(struct tensor *t, struct backend *b, enum dtype type, int64_t n, struct err *e) {
+  *t = tensor_1d(b->op->alloc(b, (size_t)n * dtype_size(type), e), type, n);
+  return t->data != NULL;
+}
+
 static bool group_init(struct opt_group *g, struct backend *b, struct param_set *set, enum dtype moments, bool ema, struct err *e) {
-  size_t bytes = moment_bytes(set, moments), weights = (size_t)set->count * sizeof(float);
+  size_t weights = (size_t)set->count * sizeof(float);
+  int64_t n = set->count;
   g->set = set;
-  g->m = tensor_1d(b->op->alloc(b, bytes, e), moments, set->count);
-  g->v = tensor_1d(g->m.data != NULL ? b->op->alloc(b, bytes, e) : NULL, moments, set->count);
-  if (g->v.data == NULL) return false;
+  if (!take(&g->m, b, moments, n, e) || !take(&g->v, b, moments, n, e)) return false;
+  if (moments == DT_U8 && (!take(&g->m_scale, b, DT_F32, scales(n), e) || !take(&g->v_scale, b, DT_F32, scales(n), e))) return false;
   if (!ema) return true;
   g->ema = b->op->alloc(b, weights, e);
   if (g->ema == NULL) return false;
@@ -46,8 +65,9 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
 void optimizer_release(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
     struct opt_group *g = &o->group[i];
-    if (g->m.data != NULL) o->b->op->release(o->b, g->m.data, tensor_bytes(&g->m));
-    if (g->v.data != NULL) o->b->op->release(o->b, g->v.data, tensor_bytes(&g->v));
+    struct tensor *const moment[] = {&g->m, &g->v, &g->m_scale, &g->v_scale};
+    for (int j = 0; j < 4; j++)
+      if (moment[j]->data != NULL) o->b->op->release(o->b, moment[j]->data, tensor_bytes(moment[j]));
     if (g->ema != NULL) o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
     *g = (struct opt_group){.set = NULL};
   }
@@ -68,6 +88,18 @@ void optimizer_zero_grad(struct optimizer *o) {
   }
 }
 
+/* Elements [from, to) of the flat block. */
+static void update_stretch(struct optimizer *o, struct opt_group *g, int64_t from, int64_t to, const struct adamw *a) {
+  struct param_set *s = g->set;
+  if (g->m.type == DT_U8) { /* their scales belong to pieces of the whole block */
+    struct moments8 q = {g->m.data, g->v.data, g->m_scale.data, g->v_scale.data, s->count};
+    o->b->op->adamw8(o->b, s->w, s->g, &q, from, to, a);
+    return;
+  }
+  struct tensor m = tensor_slice(g->m, from, to - from), v = tensor_slice(g->v, from, to - from);
+  o->b->op->adamw(o->b, s->w + from, s->g + from, &m, &v, to - from, a);
+}
+
 /* Weight decay must not touch frozen parameters, so the update runs over stretches of trained ones: mostly one for the whole set. */
 static void update(struct optimizer *o, struct opt_group *g, const struct adamw *a) {
   struct param_set *s = g->set;
@@ -75,8 +107,7 @@ static void update(struct optimizer *o, struct opt_group *g, const struct adamw 
     int last = i;
     while (last < s->n && s->p[last]->frozen == s->p[i]->frozen) last++;
     int64_t from = s->p[i]->offset, to = last < s->n ? s->p[last]->offset : s->count;
-    struct tensor m = tensor_slice(g->m, from, to - from), v = tensor_slice(g->v, from, to - from);
-    if (!s->p[i]->frozen) o->b->op->adamw(o->b, s->w + from, s->g + from, &m, &v, to - from, a);
+    if (!s->p[i]->frozen) update_stretch(o, g, from, to, a);
     for (; i < last; i++) s->p[i]->version += !s->p[i]->frozen;
   }
 }

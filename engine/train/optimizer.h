@@ -21,7 +21,8 @@ double lr_at(const struct lr_schedule *s, int step);
 enum { OPT_MAX_GROUPS = 4 };
 struct opt_group {
   struct param_set *set;
-  struct tensor m, v; /* backend memory, [set->count], F32 or BF16 */
+  struct tensor m, v;             /* backend memory, [set->count], F32, BF16, or U8 with scales (backend/moments8.h) */
+  struct tensor m_scale, v_scale; /* F32, one for each 256 elements; data NULL where m and v are not U8 */
   float *ema;         /* backend memory, [set->count]; NULL: none */
 };
 struct optimizer {
@@ -32,9 +33,13 @@ struct optimizer {
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
 };
+/* moments: F32, BF16 or U8. */
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e);
 void optimizer_release(struct optimizer *o);
+/* Of one of the two moments of a set, and of its scales (0: it has none). */
+size_t optimizer_moment_bytes(int64_t count, enum dtype moments);
+size_t optimizer_scale_bytes(int64_t count, enum dtype moments);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
 /* Global L2 norm of all gradients (before clipping). */
 double optimizer_norm(const struct optimizer *o);

@@ -2,10 +2,11 @@
  *   kernels    each was started at least once, and the simulator saw nothing forbidden
  *   heads      attention of every kind of head size, 512 included, causal or not
  *   products   convolutions as if cuDNN had no algorithm
- *   mistakes   ten mistakes planted in kernels, each of which the comparison with ref finds
+ *   mistakes   eleven mistakes planted in kernels, each of which the comparison with ref finds
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
  * Where it passes nothing is said about speed, nor about real hardware. */
+int test_backend_main(void);
 #define main test_backend_main
 #include "../unit/test_backend.c"
 #undef main
@@ -45,7 +46,7 @@ static void test_every_kernel_ran(void **state) {
       "column_part_kernel",  "column_sum_kernel",    "group_part_kernel",    "group_stats_kernel",  "group_norm_kernel",
       "norm_part_kernel",    "norm_param_kernel",    "group_mean_kernel",    "group_dx_kernel",     "layer_norm_kernel",
       "layer_dx_kernel",     "posterior_kernel",     "mse_part_kernel",      "mse_loss_kernel",     "mse_bwd_kernel",
-      "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "normal_kernel",       "gemm_kernel",
+      "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "adamw8_kernel",         "normal_kernel",       "gemm_kernel",
       "pack_kernel",         "unpack_kernel",        "unfold_kernel",        "shift_kernel",        "add_bias_kernel",
       "attention_kernel_3",  "attention_kernel_5",   "attention_kernel_10",  "attention_dq_kernel_3", "attention_dq_kernel_5",
       "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel"};
@@ -147,7 +148,8 @@ static const struct planted {
                 {7, "nine rounds of Philox", "normal", DT_F32},
                 {8, "a causal mask one key too wide", "attention", DT_F32},
                 {9, "running sums of softmax not shrunk", "attention", DT_F32},
-                {10, "kernels packed the other way round", "conv", DT_F32}};
+                {10, "kernels packed the other way round", "conv", DT_F32},
+                {11, "the root of a second moment taken for its square", "adamw8", DT_F32}};
 
 static void test_planted_mistakes(void **state) {
   (void)state;

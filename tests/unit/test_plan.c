@@ -72,11 +72,14 @@ static void test_parts(void **state) {
   int64_t sum =
       fp32.process + fp32.weights + fp32.packed + fp32.gradients + fp32.moments + fp32.averaged + fp32.scratch + fp32.work + fp32.buffers;
   assert_int_equal(sum, fp32.memory);
-  s.train.moments_bf16 = true;
+  s.train.moments = MOMENTS_BF16;
   s.train.ema_decay = 0.9;
   struct run_plan bf16 = plan_of(&s);
   assert_true(bf16.moments < fp32.moments * 6 / 10);
   assert_int_equal(bf16.averaged, bf16.gradients);
+  s.train.moments = MOMENTS_8BIT;
+  struct run_plan bytes = plan_of(&s);
+  assert_true(bytes.moments < fp32.moments * 3 / 10 && bytes.moments > fp32.moments / 4);
   s.train.mode = MODE_LORA;
   struct run_plan lora = plan_of(&s);
   assert_true(lora.gradients < 1 << 20 && lora.memory < fp32.memory);
@@ -145,8 +148,8 @@ static void test_shrinking_limits(void **state) {
   folder_remove_all(p.root);
 }
 
-/* bf16 moments are taken only where they are allowed, and only when nothing else helps. */
-static void test_bf16_moments(void **state) {
+/* Moments of fewer bits are taken only where they are allowed, only when nothing else helps, and no fewer than needed. */
+static void test_fewer_bits(void **state) {
   (void)state;
   steady_process();
   struct place p;
@@ -160,12 +163,18 @@ static void test_bf16_moments(void **state) {
   plan = plan_of(&s);
   s.engine.memory = highest(&plan) - (8 << 20);
   assert_false(engine_plan(&s, NULL, NULL, &(struct plan_options){.measure = false}, &plan, &e));
-  assert_non_null(strstr(e.text, "moments_bf16 = true ("));
-  s.engine.bf16_moments = true;
+  assert_non_null(strstr(e.text, "moments = bf16 ("));
+  assert_non_null(strstr(e.text, "moments = 8bit ("));
+  s.engine.least_moments = MOMENTS_8BIT;
   plan = plan_of(&s);
-  assert_true(plan.bf16_moments && plan.replanned && highest(&plan) <= s.engine.memory);
+  assert_true(plan.moments_kind == MOMENTS_BF16 && plan.replanned && highest(&plan) <= s.engine.memory);
+  s.engine.memory = highest(&plan) - plan.moments * 4 / 10;
+  plan = plan_of(&s);
+  assert_true(plan.moments_kind == MOMENTS_8BIT && plan.replanned && highest(&plan) <= s.engine.memory);
+  s.engine.least_moments = MOMENTS_BF16;
+  assert_false(engine_plan(&s, NULL, NULL, &(struct plan_options){.measure = false}, &plan, &e));
   s.engine.memory = 0;
-  assert_false(plan_of(&s).bf16_moments);
+  assert_int_equal(plan_of(&s).moments_kind, MOMENTS_FP32);
   folder_remove_all(p.root);
 }
 
@@ -277,7 +286,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_is_touched),
                                      cmocka_unit_test(test_parts),
                                      cmocka_unit_test(test_shrinking_limits),
-                                     cmocka_unit_test(test_bf16_moments),
+                                     cmocka_unit_test(test_fewer_bits),
                                      cmocka_unit_test(test_some_blocks),
                                      cmocka_unit_test(test_seconds),
                                      cmocka_unit_test(test_forecast)};

@@ -184,6 +184,7 @@ const struct backend_ops backend_cuda = {
     .move = cuda_move,
     .drop_pack = cuda_drop_pack,
     .taken = cuda_taken,
+    .memory = cuda_memory,
     .rehearse = cuda_rehearse,
     .fill = cuda_fill,
     .cast = cuda_cast,
@@ -218,4 +219,5 @@ const struct backend_ops backend_cuda = {
     .mse = cuda_mse,
     .sum_squares = cuda_sum_squares,
     .adamw = cuda_adamw,
+    .adamw8 = cuda_adamw8,
 };
