@@ -123,7 +123,6 @@ static void add_host(cJSON *root, const struct run_plan *p) {
 
 static void add_memory(cJSON *root, const struct run_plan *p) {
   cJSON *o = cJSON_AddObjectToObject(root, "memory");
-  cJSON_AddStringToObject(o, "of", p->card ? "card" : "process");
   number(o, "peak", (double)p->memory);
   number(o, "allowed", (double)p->allowed);
   number(o, "machine", (double)p->machine);
@@ -140,6 +139,7 @@ static void add_memory(cJSON *root, const struct run_plan *p) {
     number(o, "context", (double)p->context);
   else
     number(o, "buffers", (double)p->buffers);
+  cJSON_AddStringToObject(o, "of", p->card ? "card" : "process");
 }
 
 static void add_stages(cJSON *root, const struct run_plan *p) {
