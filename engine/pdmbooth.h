@@ -15,6 +15,7 @@
 enum train_mode { MODE_FULL, MODE_LORA };
 enum precision { PRECISION_FP32, PRECISION_BF16 };
 enum moments { MOMENTS_FP32, MOMENTS_BF16, MOMENTS_8BIT }; /* what AdamW's moments are kept in; from dear to cheap */
+enum gradients { GRADIENTS_FP32, GRADIENTS_BF16 };
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
@@ -59,6 +60,7 @@ struct settings {
     int targets;            /* 0: to_q, to_k, to_v, to_out.0 (text encoder: q_proj, k_proj, v_proj, out_proj) */
     double beta1, beta2, epsilon, weight_decay, max_grad_norm;
     int moments;      /* enum moments */
+    int gradients;    /* enum gradients */
     bool recompute;   /* gradient checkpointing */
     double ema_decay; /* 0: none. With EMA, samples and saved weights are the averaged ones */
     double min_snr;   /* gamma; 0: off */

@@ -98,6 +98,8 @@ const struct key keys[] = {
    .help = "Gradients are scaled down to this norm."},
   {"train", "moments", "moments_bf16", KEY_CHOICE, BOTH("fp32"), .choices = "fp32|bf16|8bit", .synonyms = "true=bf16 yes=bf16 on=bf16 1=bf16 false=fp32 no=fp32 off=fp32 0=fp32", AT(train.moments),
    .help = "What AdamW's moments are kept in: bf16 is half the memory of fp32, 8bit (block-wise, Dettmers et al. 2022) a quarter."},
+  {"train", "gradients", NULL, KEY_CHOICE, BOTH("fp32"), .choices = "fp32|bf16", AT(train.gradients),
+   .help = "What gradients are kept in until the step is done; they are computed and added up in fp32. bf16 is half the memory."},
   {"train", "recompute", "gradient_checkpointing", KEY_BOOL, BOTH("false"), AT(train.recompute),
    .help = "Recompute activations in the backward pass: less memory, about a third more time."},
   {"train", "ema_decay", NULL, KEY_FLOAT, BOTH("0"), 0, 0.999999, AT(train.ema_decay),

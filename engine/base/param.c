@@ -81,6 +81,16 @@ void param_set_bind(struct param_set *s, float *weights, float *grads) {
   }
 }
 
+void param_set_halve(struct param_set *s) {
+  s->half = true;
+  for (int i = 0; i < s->n; i++) s->p[i]->half = true;
+}
+
+void param_set_bind_half(struct param_set *s, uint16_t *grads) {
+  s->g16 = grads;
+  for (int i = 0; i < s->n; i++) s->p[i]->g16 = grads != NULL && !s->p[i]->frozen ? grads + s->p[i]->offset : NULL;
+}
+
 void param_set_freeze(struct param_set *s, bool frozen) {
   for (int i = 0; i < s->n; i++) s->p[i]->frozen = frozen;
 }

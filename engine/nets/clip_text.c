@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nets/gradient.h"
 #include "nets/transformer.h"
 
 enum { PATH = 128 };
@@ -259,7 +260,11 @@ void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, s
   struct tensor d = norm_backward(c, &m->final, &tape->last, &tape->stats, &g, false);
   ctx_free(c, &g);
   for (int i = m->config.layers - 1; i >= 0 && !c->failed; i--) d = layer_backward(c, &m->config, &m->layer[i], &tape->layer[i], &d);
-  if (!c->failed && (!m->token->frozen || !m->position->frozen)) c->b->op->embed_bwd(c->b, m->token, m->position, &tape->ids, &d);
+  if (!m->token->frozen || !m->position->frozen) {
+    struct lent_gradients lent = gradients_lend(c, m->token, m->position);
+    if (!c->failed) c->b->op->embed_bwd(c->b, m->token, m->position, &tape->ids, &d);
+    gradients_return(c, &lent);
+  }
   ctx_free(c, &d);
   clip_tape_drop(c, tape);
 }

@@ -13,24 +13,32 @@
 
 bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
   size_t bytes = (size_t)p->count * sizeof(float);
-  float *w = b->op->alloc(b, bytes, e), *g = NULL;
+  float *w = b->op->alloc(b, bytes, e);
+  void *g = NULL;
   if (!w) return false;
   if (param_set_trained(p) > 0) {
-    g = b->op->alloc(b, bytes, e);
+    g = b->op->alloc(b, (size_t)model_gradient_bytes(p), e);
     if (!g) {
       b->op->release(b, w, bytes);
       return false;
     }
   }
-  param_set_bind(p, w, g);
+  param_set_bind(p, w, p->half ? NULL : g);
+  if (p->half) param_set_bind_half(p, g);
   return true;
+}
+
+int64_t model_gradient_bytes(const struct param_set *p) {
+  return p->count * (int64_t)dtype_size(p->half ? DT_BF16 : DT_F32);
 }
 
 void model_unbind(struct backend *b, struct param_set *p) {
   size_t bytes = (size_t)p->count * sizeof(float);
   if (p->w) b->op->release(b, p->w, bytes);
-  if (p->g) b->op->release(b, p->g, bytes);
+  void *g = p->half ? (void *)p->g16 : p->g;
+  if (g) b->op->release(b, g, (size_t)model_gradient_bytes(p));
   p->w = p->g = NULL;
+  p->g16 = NULL;
 }
 
 float *model_weights(struct backend *b, const struct param_set *p, struct err *e) {
@@ -271,6 +279,8 @@ struct model *model_open_headers(struct backend *count, const struct source *s, 
   close_files(m);
   struct param_set *set[MODEL_SETS] = {0};
   if (ok) all_sets(m, set);
+  for (int i = 0; w->half_gradients && i < MODEL_SETS; i++)
+    if (set[i] && param_set_trained(set[i]) > 0) param_set_halve(set[i]);
   for (int i = 0; ok && i < MODEL_SETS; i++) ok = !set[i] || model_bind(m->b, set[i], e);
   if (ok) return m;
   model_close(m);

@@ -31,6 +31,7 @@ struct model {
 struct model_want {
   bool train_unet, train_text;                   /* full fine-tune: gradients for all parameters of that network */
   const struct lora_spec *unet_lora, *text_lora; /* adapters to train or to sample with; NULL: none */
+  bool half_gradients;                           /* of what is trained, in bf16 */
   uint64_t seed;                                 /* of the adapters' init */
   const char *start_from; /* LoRA whose adapters these start from (unet_lora, text_lora add what it lacks); NULL or "": none */
   const char *config;     /* of a single file: a diffusers directory for what its tensors do not tell; NULL: none */
@@ -69,6 +70,7 @@ void model_hash_params(struct sha256 *s, const struct param_set *p, const struct
 /* Device memory for a set's weights (and for gradients of what is not frozen), bound to its params; given back by model_unbind. */
 bool model_bind(struct backend *b, struct param_set *p, struct err *e);
 void model_unbind(struct backend *b, struct param_set *p);
+int64_t model_gradient_bytes(const struct param_set *p);
 /* What the host can read of count floats in device memory: they themselves, or a copy (*copy, freed by the caller; NULL: none was needed). NULL: out of memory. */
 const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e);
 /* Host copy of a set's weights, [p->count], freed by the caller. */

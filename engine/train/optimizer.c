@@ -8,6 +8,20 @@
 
 #include "backend/moments8.h"
 
+/* Elements of a flat block whose gradients are widened at once: whole blocks of moments. */
+enum { PIECE = 1 << 22 };
+
+static int64_t piece_count(struct param_set *const *sets, int n) {
+  int64_t most = 0;
+  for (int i = 0; i < n; i++)
+    if (sets[i]->half && sets[i]->count > most) most = sets[i]->count;
+  return most < PIECE ? most : PIECE;
+}
+
+size_t optimizer_piece_bytes(struct param_set *const *sets, int n) {
+  return (size_t)piece_count(sets, n) * sizeof(float);
+}
+
 static int64_t scales(int64_t count) {
   return (count + MOMENT_BLOCK - 1) / MOMENT_BLOCK;
 }
@@ -59,7 +73,10 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
       return false;
     }
   }
-  return true;
+  int64_t piece = piece_count(sets, n);
+  if (piece == 0 || take(&o->wide, b, DT_F32, piece, e)) return true;
+  optimizer_release(o);
+  return false;
 }
 
 void optimizer_release(struct optimizer *o) {
@@ -72,32 +89,67 @@ void optimizer_release(struct optimizer *o) {
     *g = (struct opt_group){.set = NULL};
   }
   o->groups = 0;
+  if (o->wide.data != NULL) o->b->op->release(o->b, o->wide.data, tensor_bytes(&o->wide));
+  o->wide = (struct tensor){.data = NULL};
+}
+
+/* Gradients [first, first + n) of a set in fp32: where they are, or widened. */
+static const float *gradients(struct optimizer *o, const struct param_set *s, int64_t first, int64_t n) {
+  if (!s->half) return s->g + first;
+  struct tensor from = tensor_1d(s->g16 + first, DT_BF16, n), to = tensor_1d(o->wide.data, DT_F32, n);
+  o->b->op->cast(o->b, &to, &from);
+  return o->wide.data;
+}
+
+/* How far the piece goes that begins at `at`. */
+static int64_t piece_end(const struct param_set *s, int64_t at, int64_t to) {
+  int64_t end = s->half ? (at / PIECE + 1) * PIECE : to;
+  return end < to ? end : to;
 }
 
 /* Gradients of frozen parameters are zero: nobody writes them. */
-double optimizer_norm(const struct optimizer *o) {
+double optimizer_norm(struct optimizer *o) {
   double sum = 0;
-  for (int i = 0; i < o->groups; i++) sum += o->b->op->sum_squares(o->b, o->group[i].set->g, o->group[i].set->count);
+  for (int i = 0; i < o->groups; i++) {
+    const struct param_set *s = o->group[i].set;
+    for (int64_t at = 0, end; at < s->count; at = end) {
+      end = piece_end(s, at, s->count);
+      sum += o->b->op->sum_squares(o->b, gradients(o, s, at, end - at), end - at);
+    }
+  }
   return sqrt(sum);
 }
 
 void optimizer_zero_grad(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
-    struct tensor g = tensor_1d(o->group[i].set->g, DT_F32, o->group[i].set->count);
+    const struct param_set *s = o->group[i].set;
+    struct tensor g = s->half ? tensor_1d(s->g16, DT_BF16, s->count) : tensor_1d(s->g, DT_F32, s->count);
     o->b->op->fill(o->b, &g, 0);
   }
+}
+
+/* Elements [from, to), whose scales belong to blocks of the whole flat block. */
+static void update_8bit(struct optimizer *o, struct opt_group *g, int64_t from, int64_t to, const struct adamw *a) {
+  struct param_set *s = g->set;
+  int64_t first = from / MOMENT_BLOCK * MOMENT_BLOCK, last = (to + MOMENT_BLOCK - 1) / MOMENT_BLOCK * MOMENT_BLOCK;
+  if (last > s->count) last = s->count;
+  struct moments8 q = {(uint8_t *)g->m.data + first, (uint8_t *)g->v.data + first, (float *)g->m_scale.data + first / MOMENT_BLOCK,
+                       (float *)g->v_scale.data + first / MOMENT_BLOCK, last - first};
+  o->b->op->adamw8(o->b, s->w + first, gradients(o, s, first, last - first), &q, from - first, to - first, a);
 }
 
 /* Elements [from, to) of the flat block. */
 static void update_stretch(struct optimizer *o, struct opt_group *g, int64_t from, int64_t to, const struct adamw *a) {
   struct param_set *s = g->set;
-  if (g->m.type == DT_U8) { /* their scales belong to pieces of the whole block */
-    struct moments8 q = {g->m.data, g->v.data, g->m_scale.data, g->v_scale.data, s->count};
-    o->b->op->adamw8(o->b, s->w, s->g, &q, from, to, a);
-    return;
+  for (int64_t end; from < to; from = end) {
+    end = piece_end(s, from, to);
+    if (g->m.type == DT_U8) {
+      update_8bit(o, g, from, end, a);
+      continue;
+    }
+    struct tensor m = tensor_slice(g->m, from, end - from), v = tensor_slice(g->v, from, end - from);
+    o->b->op->adamw(o->b, s->w + from, gradients(o, s, from, end - from), &m, &v, end - from, a);
   }
-  struct tensor m = tensor_slice(g->m, from, to - from), v = tensor_slice(g->v, from, to - from);
-  o->b->op->adamw(o->b, s->w + from, s->g + from, &m, &v, to - from, a);
 }
 
 /* Weight decay must not touch frozen parameters, so the update runs over stretches of trained ones: mostly one for the whole set. */

@@ -29,6 +29,7 @@ struct optimizer {
   struct backend *b;
   struct opt_group group[OPT_MAX_GROUPS];
   int groups;
+  struct tensor wide; /* F32, backend memory: a piece of gradients that are kept in bf16; data NULL where none are */
   int step; /* optimiser steps done */
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
@@ -37,12 +38,14 @@ struct optimizer {
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e);
 void optimizer_release(struct optimizer *o);
+/* Of the piece that gradients in bf16 are widened in; 0 where none are. */
+size_t optimizer_piece_bytes(struct param_set *const *sets, int n);
 /* Of one of the two moments of a set, and of its scales (0: it has none). */
 size_t optimizer_moment_bytes(int64_t count, enum dtype moments);
 size_t optimizer_scale_bytes(int64_t count, enum dtype moments);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
 /* Global L2 norm of all gradients (before clipping). */
-double optimizer_norm(const struct optimizer *o);
+double optimizer_norm(struct optimizer *o);
 /* clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
    A norm that is not finite changes nothing and is ERR_NUMERIC. */
 bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e);

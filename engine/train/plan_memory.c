@@ -36,11 +36,12 @@ static void fixed_parts(struct trainer *t) {
   for (int i = 0; i < MODEL_SETS; i++)
     if (set[i]) p->weights += taken(t, set[i]->count * 4);
   for (int i = 0; i < t->sets; i++) {
-    p->gradients += taken(t, t->set[i]->count * 4);
+    p->gradients += taken(t, model_gradient_bytes(t->set[i]));
     int64_t count = t->set[i]->count, scales = (int64_t)optimizer_scale_bytes(count, moments);
     p->moments += 2 * (taken(t, (int64_t)optimizer_moment_bytes(count, moments)) + taken(t, scales));
     if (t->s->train.ema_decay > 0) p->averaged += taken(t, t->set[i]->count * 4);
   }
+  p->moments += taken(t, (int64_t)optimizer_piece_bytes(t->set, t->sets));
 }
 
 static int64_t pixels(const struct trainer *t) {

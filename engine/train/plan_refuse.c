@@ -22,7 +22,8 @@ struct remedy {
 static int64_t least_of(const struct trainer *t, const struct settings *s) {
   struct trainer x = *t;
   struct err ignored = {0};
-  bool other = s->train.mode != t->s->train.mode || s->train.text_encoder != t->s->train.text_encoder;
+  bool other = s->train.mode != t->s->train.mode || s->train.text_encoder != t->s->train.text_encoder ||
+               s->train.gradients != t->s->train.gradients;
   x.own = *s;
   x.s = &x.own;
   x.sink = NULL;
@@ -38,7 +39,7 @@ static int64_t least_of(const struct trainer *t, const struct settings *s) {
   return ok ? x.plan.memory : 0;
 }
 
-enum { REMEDIES = 7 };
+enum { REMEDIES = 8 };
 
 static int remedies(const struct trainer *t, struct remedy r[REMEDIES]) {
   const struct settings *s = t->s;
@@ -52,6 +53,10 @@ static int remedies(const struct trainer *t, struct remedy r[REMEDIES]) {
   for (int kind = s->train.moments + 1; full && kind <= MOMENTS_8BIT; kind++) {
     r[n].s.train.moments = kind;
     snprintf(r[n++].text, sizeof r[0].text, "moments = %s", kind == MOMENTS_8BIT ? "8bit" : "bf16");
+  }
+  if (full && s->train.gradients == GRADIENTS_FP32) {
+    r[n].s.train.gradients = GRADIENTS_BF16;
+    snprintf(r[n++].text, sizeof r[0].text, "gradients = bf16");
   }
   if (full && s->train.text_encoder) {
     r[n].s.train.text_encoder = false;

@@ -46,6 +46,7 @@ bool trainer_open_model(struct trainer *t, struct err *e) {
                          .train_text = !lora && s->train.text_encoder,
                          .unet_lora = lora ? &unet : NULL,
                          .text_lora = lora && s->train.text_encoder ? &text : NULL,
+                         .half_gradients = s->train.gradients == GRADIENTS_BF16,
                          .seed = s->train.seed,
                          .config = s->model.config,
                          .start_from = s->train.start_from,
@@ -161,7 +162,7 @@ static bool identity(const struct trainer *t, char out[65], struct err *e) {
                            s->prior.guidance};
   const int whole[] = {(int)s->train.mode,   s->train.text_encoder,   s->train.batch,      s->train.accumulation,
                        s->train.schedule,    s->train.warmup,         s->train.width,      s->train.height,
-                       s->train.center_crop, (int)s->train.precision, s->train.rank,       s->train.moments,
+                       s->train.center_crop, (int)s->train.precision, s->train.rank,       s->train.moments + 16 * s->train.gradients,
                        s->train.flip,        s->losses.instance,      s->losses.prior,     s->losses.pdm,
                        s->losses.mask_dm,    s->losses.mask_pdm,      s->losses.pdm_steps, s->prior.sampler,
                        s->prior.steps,       s->prior.latents,        t->data.photographs, s->losses.prior && s->losses.mask_prior};

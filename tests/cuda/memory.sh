@@ -30,7 +30,7 @@ same "full, fp32"
 rows=$(cat run/metrics.csv)
 whole=$planned
 same "full, bf16" --set train.precision=bf16 --set losses.pdm=false --set losses.prior=false
-same "full, moments in 8 bits" --set train.moments=8bit --set losses.pdm=false --set losses.prior=false
+same "full, moments in 8 bits, gradients in bf16" --set train.moments=8bit --set train.gradients=bf16 --set losses.pdm=false --set losses.prior=false
 same "LoRA, fp32" --set train.mode=lora --set losses.prior=false --set losses.pdm=false
 same "LoRA, bf16" --set train.mode=lora --set train.precision=bf16 --set losses.prior=false --set losses.pdm=false
 

@@ -37,6 +37,7 @@ static void check_run(const char *model, int w, int h, bool full, bool recompute
   s.train.mode = full ? MODE_FULL : MODE_LORA;
   s.train.text_encoder = full;
   s.train.recompute = recompute;
+  s.train.gradients = recompute ? GRADIENTS_BF16 : GRADIENTS_FP32;
   s.checkpoints.save_weights = false;
   s.subject.hold_out = probe ? "photo-1.png" : ""; /* 64 passes */
   struct run_plan plan = plan_of(&s);
@@ -80,6 +81,9 @@ static void test_parts(void **state) {
   s.train.moments = MOMENTS_8BIT;
   struct run_plan bytes = plan_of(&s);
   assert_true(bytes.moments < fp32.moments * 3 / 10 && bytes.moments > fp32.moments / 4);
+  s.train.gradients = GRADIENTS_BF16;
+  assert_true(plan_of(&s).gradients < fp32.gradients * 6 / 10);
+  s.train.gradients = GRADIENTS_FP32;
   s.train.mode = MODE_LORA;
   struct run_plan lora = plan_of(&s);
   assert_true(lora.gradients < 1 << 20 && lora.memory < fp32.memory);
@@ -231,6 +235,29 @@ static void test_some_blocks(void **state) {
   folder_remove_all(p.root);
 }
 
+/* Gradients in bf16: the same losses before the first update, the same norm but for a rounding of each, and what follows from that. */
+static void test_half_gradients(void **state) {
+  (void)state;
+  struct place p;
+  struct seen a, b;
+  place_make(&p, "data/sd1", 2, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  s.train.mode = MODE_FULL;
+  s.train.text_encoder = true;
+  s.train.steps = 3, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0, s.losses.prior = s.losses.pdm = false;
+  s.checkpoints.save_weights = false;
+  run_seen(&s, &a);
+  s.train.gradients = GRADIENTS_BF16;
+  s.train.moments = MOMENTS_8BIT;
+  run_seen(&s, &b);
+  assert_true(a.rows == 3 && b.rows == 3);
+  assert_true(a.row[0].total == b.row[0].total);
+  double off = fabs(b.row[0].grad_norm / a.row[0].grad_norm - 1), after = fabs(b.row[2].total / a.row[2].total - 1);
+  print_message("gradients in bf16, moments in 8 bits: the norm is off by %.2g, the third loss by %.2g\n", off, after);
+  assert_true(off > 0 && off < 1e-3 && after > 0 && after < 1e-2);
+  folder_remove_all(p.root);
+}
+
 /* --- time -------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Every stage that has work to do gets its share of the time, also when operations are timed one by one; more steps take longer. */
@@ -288,6 +315,7 @@ int main(void) {
                                      cmocka_unit_test(test_shrinking_limits),
                                      cmocka_unit_test(test_fewer_bits),
                                      cmocka_unit_test(test_some_blocks),
+                                     cmocka_unit_test(test_half_gradients),
                                      cmocka_unit_test(test_seconds),
                                      cmocka_unit_test(test_forecast)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,6 +196,7 @@ static void test_full_resumes(void **state) {
   s.train.text_encoder = true;
   s.train.ema_decay = 0.9;
   s.train.moments = MOMENTS_BF16;
+  s.train.gradients = GRADIENTS_BF16;
   s.train.accumulation = 2;
   s.train.min_snr = 5;
   s.train.noise_offset = 0.1;
