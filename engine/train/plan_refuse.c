@@ -77,17 +77,17 @@ static int remedies(const struct trainer *t, struct remedy r[REMEDIES]) {
 
 static const char *limit_text(const struct trainer *t, char *out, size_t n) {
   const struct run_plan *p = &t->plan;
+  const char *wait = p->memory <= p->machine ? " (--wait-memory waits for more)" : "";
   if (p->allowed == t->s->engine.memory)
     snprintf(out, n, "memory in [engine] allows %s", plan_size(p->allowed).s);
   else if (p->card && p->allowed == p->machine)
     snprintf(out, n, "the card has %s", plan_size(p->machine).s);
   else if (p->card)
-    snprintf(out, n, "the card has %s, %s are free for this run (--wait-memory waits for more)", plan_size(p->machine).s, plan_size(p->available).s);
+    snprintf(out, n, "the card has %s, %s are free for this run%s", plan_size(p->machine).s, plan_size(p->available).s, wait);
   else if (p->allowed == p->machine)
     snprintf(out, n, "this machine has %s", plan_size(p->machine).s);
   else
-    snprintf(out, n, "%s of this machine's %s are free now (--wait-memory waits for more)", plan_size(p->available).s,
-             plan_size(p->machine).s);
+    snprintf(out, n, "%s of this machine's %s are free now%s", plan_size(p->available).s, plan_size(p->machine).s, wait);
   return out;
 }
 
