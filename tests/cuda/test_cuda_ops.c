@@ -6,6 +6,7 @@
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
  * Where it passes nothing is said about speed, nor about real hardware. */
+int test_backend_main(void); /* unused */
 #define main test_backend_main
 #include "../unit/test_backend.c"
 #undef main

@@ -7,9 +7,8 @@
  *     that are not multiples of 16 bytes, and what the library has no algorithm for. The data gradient is one, too: of dy, unfolded the other way round.
  *
  * Scratch of a call: packed weights, then a bordered picture or a slice, then a gradient to be turned back to Python's order. */
-#include "cuda.h"
+#include "library.h"
 
-#include <cudnn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,35 +39,32 @@ struct cuda_conv {
 
 static bool check(struct backend *b, cudnnStatus_t status, const char *what) {
   if (status == CUDNN_STATUS_SUCCESS) return true;
-  return cuda_library_failed(b, "cuDNN", what, (int)status, cudnnGetErrorString(status));
+  return cuda_library_failed(b, "cuDNN", what, (int)status, cudnn(b)->GetErrorString(status));
 }
 
-const char *cuda_conv_version(void) {
-  static char text[32]; /* always the same */
-  size_t v = cudnnGetVersion();
-  snprintf(text, sizeof text, "cuDNN %d.%d", (int)(v / 10000), (int)(v / 100 % 100));
-  return text;
+int cuda_conv_version(const struct backend *b) {
+  return (int)cudnn(b)->GetVersion();
 }
 
 bool cuda_conv_open(struct backend *b, struct err *e) {
   struct cuda_conv *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "out of memory");
   cuda_of(b)->conv = c;
-  cudnnStatus_t status = cudnnCreate(&c->handle);
+  cudnnStatus_t status = cudnn(b)->Create(&c->handle);
   if (status != CUDNN_STATUS_SUCCESS) c->handle = NULL;
-  if (status == CUDNN_STATUS_SUCCESS) status = cudnnSetStream(c->handle, cuda_of(b)->stream);
+  if (status == CUDNN_STATUS_SUCCESS) status = cudnn(b)->SetStream(c->handle, cuda_of(b)->stream);
   if (status == CUDNN_STATUS_SUCCESS) return true;
   return err_set(e, ERR_FIT, "cuDNN does not start: status %d (%s); install one for this version of CUDA, or use --device cpu", (int)status,
-                 cudnnGetErrorString(status));
+                 cudnn(b)->GetErrorString(status));
 }
 
-static void forget(struct cuda_conv *c) {
+static void forget(const struct backend *b, struct cuda_conv *c) {
   for (int i = 0; i < SHAPES; i++) {
     struct shape *s = &c->shape[i];
-    if (s->x) (void)cudnnDestroyTensorDescriptor(s->x);
-    if (s->y) (void)cudnnDestroyTensorDescriptor(s->y);
-    if (s->w) (void)cudnnDestroyFilterDescriptor(s->w);
-    if (s->conv) (void)cudnnDestroyConvolutionDescriptor(s->conv);
+    if (s->x) (void)cudnn(b)->DestroyTensorDescriptor(s->x);
+    if (s->y) (void)cudnn(b)->DestroyTensorDescriptor(s->y);
+    if (s->w) (void)cudnn(b)->DestroyFilterDescriptor(s->w);
+    if (s->conv) (void)cudnn(b)->DestroyConvolutionDescriptor(s->conv);
     *s = (struct shape){.used = false};
   }
   c->count = 0;
@@ -77,8 +73,8 @@ static void forget(struct cuda_conv *c) {
 void cuda_conv_close(struct backend *b) {
   struct cuda_conv *c = cuda_of(b)->conv;
   if (!c) return;
-  forget(c);
-  if (c->handle) (void)cudnnDestroy(c->handle);
+  forget(b, c);
+  if (c->handle) (void)cudnn(b)->Destroy(c->handle);
   free(c);
   cuda_of(b)->conv = NULL;
 }
@@ -94,14 +90,14 @@ static bool describe(struct backend *b, struct shape *s) {
   cudnnDataType_t type = k->type == DT_F32 ? CUDNN_DATA_FLOAT : k->type == DT_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
   cudnnMathType_t math = k->type == DT_F32 && !cuda_of(b)->tf32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
   const char *what = "describing a convolution";
-  return check(b, cudnnCreateTensorDescriptor(&s->x), what) && check(b, cudnnCreateTensorDescriptor(&s->y), what) &&
-         check(b, cudnnCreateFilterDescriptor(&s->w), what) && check(b, cudnnCreateConvolutionDescriptor(&s->conv), what) &&
-         check(b, cudnnSetTensor4dDescriptor(s->x, CUDNN_TENSOR_NHWC, type, k->n, k->ci, k->h, k->w), what) &&
-         check(b, cudnnSetTensor4dDescriptor(s->y, CUDNN_TENSOR_NHWC, type, k->n, k->co, k->oh, k->ow), what) &&
-         check(b, cudnnSetFilter4dDescriptor(s->w, type, CUDNN_TENSOR_NHWC, k->co, k->ci, k->kh, k->kw), what) &&
-         check(b, cudnnSetConvolution2dDescriptor(s->conv, k->pad_h, k->pad_w, k->stride, k->stride, 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
+  return check(b, cudnn(b)->CreateTensorDescriptor(&s->x), what) && check(b, cudnn(b)->CreateTensorDescriptor(&s->y), what) &&
+         check(b, cudnn(b)->CreateFilterDescriptor(&s->w), what) && check(b, cudnn(b)->CreateConvolutionDescriptor(&s->conv), what) &&
+         check(b, cudnn(b)->SetTensor4dDescriptor(s->x, CUDNN_TENSOR_NHWC, type, k->n, k->ci, k->h, k->w), what) &&
+         check(b, cudnn(b)->SetTensor4dDescriptor(s->y, CUDNN_TENSOR_NHWC, type, k->n, k->co, k->oh, k->ow), what) &&
+         check(b, cudnn(b)->SetFilter4dDescriptor(s->w, type, CUDNN_TENSOR_NHWC, k->co, k->ci, k->kh, k->kw), what) &&
+         check(b, cudnn(b)->SetConvolution2dDescriptor(s->conv, k->pad_h, k->pad_w, k->stride, k->stride, 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
                what) &&
-         check(b, cudnnSetConvolutionMathType(s->conv, math), what);
+         check(b, cudnn(b)->SetConvolutionMathType(s->conv, math), what);
 }
 
 /* Takes the first of a ranking that may be taken: what multiplies directly, deterministically, within the memory. */
@@ -118,7 +114,7 @@ static bool describe(struct backend *b, struct shape *s) {
 static cudnnStatus_t choose_forward(struct backend *b, struct shape *s) {
   cudnnConvolutionFwdAlgoPerf_t r[RANKS];
   int n = 0;
-  cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &n, r);
+  cudnnStatus_t status = cudnn(b)->GetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &n, r);
   if (status == CUDNN_STATUS_SUCCESS) {
     TAKE_FIRST(r, n, r[i].algo <= CUDNN_CONVOLUTION_FWD_ALGO_DIRECT)
   }
@@ -128,7 +124,7 @@ static cudnnStatus_t choose_forward(struct backend *b, struct shape *s) {
 static cudnnStatus_t choose_data(struct backend *b, struct shape *s) {
   cudnnConvolutionBwdDataAlgoPerf_t r[RANKS];
   int n = 0;
-  cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &n, r);
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &n, r);
   if (status == CUDNN_STATUS_SUCCESS) {
     TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1)
   }
@@ -138,7 +134,7 @@ static cudnnStatus_t choose_data(struct backend *b, struct shape *s) {
 static cudnnStatus_t choose_weights(struct backend *b, struct shape *s) {
   cudnnConvolutionBwdFilterAlgoPerf_t r[RANKS];
   int n = 0;
-  cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &n, r);
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &n, r);
   if (status == CUDNN_STATUS_SUCCESS) {
     TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1)
   }
@@ -150,7 +146,7 @@ static struct shape *shape_of(struct backend *b, const struct key *key) {
   struct cuda_conv *c = cuda_of(b)->conv;
   uint32_t hash = 2166136261u;
   for (size_t i = 0; i < sizeof *key; i++) hash = (hash ^ ((const unsigned char *)key)[i]) * 16777619u;
-  if (c->count > SHAPES / 2) forget(c);
+  if (c->count > SHAPES / 2) forget(b, c);
   int at = (int)(hash % SHAPES);
   for (; c->shape[at].used; at = (at + 1) % SHAPES)
     if (memcmp(&c->shape[at].key, key, sizeof *key) == 0) return c->shape[at].known ? &c->shape[at] : NULL;
@@ -252,7 +248,7 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
     if (border) cuda_pad(b, room + of_w, x->data, c.type, &k);
     if (border) in = room + of_w;
     check(b,
-          cudnnConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
+          cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
                                   (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data),
           "a convolution");
   }
@@ -282,7 +278,7 @@ void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy,
   struct window k = border_of(&c);
   if (cuda_idle(b) || !weights) return;
   if (check(b,
-            cudnnConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
+            cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
                                          (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out),
             "a convolution's data gradient") &&
       border)
@@ -325,7 +321,7 @@ void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const 
     if (!c.even) cuda_pad(b, room + of_g, x->data, c.type, &k);
     if (!c.even) in = room + of_g;
     if (!check(b,
-               cudnnConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
+               cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
                                               (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g),
                "a convolution's weight gradient"))
       return;

@@ -20,6 +20,7 @@ extern "C" {
 
 struct cuda_linear; /* linear.c */
 struct cuda_conv;   /* conv.c */
+struct cuda_libraries; /* library.h */
 
 /* Grown to the largest need. */
 struct cuda_buffer {
@@ -36,6 +37,7 @@ struct cuda {
   bool rehearsing; /* backend.h: rehearse */
   bool tf32;       /* products of F32 may round their factors to 10 bits. Never set yet: F32 is true F32 */
   struct err lost; /* what made the context unusable */
+  struct cuda_libraries *libraries;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
@@ -94,6 +96,11 @@ bool cuda_wait(struct backend *b, const char *what); /* until everything queued 
 /* The first n of `sums` on the host, in host_sums; waits. */
 const double *cuda_read_sums(struct backend *b, int n, const char *what);
 
+/* --- libraries (library.c) -------------------------------------------------------------------------------------------------- */
+
+bool cuda_libraries_open(struct backend *b, struct err *e);
+void cuda_libraries_close(struct backend *b);
+
 /* --- packed parameters (pack.c, pack.cu) ---------------------------------------------------------------------------------------- */
 
 /* A parameter as the kernels want it: rounded to `type` and, for kernels larger than 1x1, in the order [out, kh, kw, in]. w->w itself where that is the
@@ -140,7 +147,7 @@ void cuda_add_bias(struct backend *b, struct tensor *x, const float *bias);
 
 bool cuda_conv_open(struct backend *b, struct err *e);
 void cuda_conv_close(struct backend *b);
-const char *cuda_conv_version(void); /* "cuDNN 9.19" */
+int cuda_conv_version(const struct backend *b); /* 91900 of cuDNN 9.19 */
 void cuda_conv_without_library(struct backend *b, bool without); /* tests: as if cuDNN had no algorithms */
 
 /* window.cu: pictures as conv.c needs them. Pixels are of `type`. */

@@ -138,9 +138,9 @@ static bool look_at_device(struct backend *b, struct err *e) {
   if (c->capability < CUDA_LOWEST)
     return err_set(e, ERR_FIT, "the GPU %s has compute capability %d.%d, this program was built for %d.%d and above; use --device cpu", p.name,
                    p.major, p.minor, CUDA_LOWEST / 10, CUDA_LOWEST % 10);
-  snprintf(c->text, sizeof c->text, "cuda: %s, %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d, %s", p.name, p.major, p.minor,
+  snprintf(c->text, sizeof c->text, "cuda: %s, %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d, cuDNN %d.%d", p.name, p.major, p.minor,
            (double)p.totalGlobalMem / (1 << 30), runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
-           cuda_conv_version());
+           cuda_conv_version(b) / 10000, cuda_conv_version(b) / 100 % 100);
   return true;
 }
 
@@ -152,6 +152,7 @@ static void cuda_close(struct backend *b) {
   cuda_linear_close(b);
   cuda_memory_close(b);
   cuda_stream_close(b);
+  cuda_libraries_close(b);
   free(c);
   b->state = NULL;
 }
@@ -160,8 +161,8 @@ static bool cuda_open(struct backend *b, struct err *e) {
   struct cuda *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
-  if (choose_device(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_memory_open(b, e) && cuda_linear_open(b, e) &&
-      cuda_conv_open(b, e))
+  if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_memory_open(b, e) &&
+      cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
