@@ -222,8 +222,17 @@ struct run_plan {
   double seconds, flops;
 };
 
+/* What a training step calls `calls` times: flops and bytes of one call, where each operand is read or written once. */
+struct plan_operation {
+  const char *name, *type; /* "conv_dw", "BF16": of the activations */
+  char shape[96];          /* "4x64x64x320 to 640, 3x3" */
+  double calls, flops, bytes;
+};
+
 struct plan_options {
   bool measure; /* run operations of the real shapes: seconds to half a minute */
+  void (*operation)(void *user, const struct plan_operation *op); /* told each operation of a micro-batch's step; NULL: not wanted */
+  void *user;
 };
 
 /* ERR_FIT with remedies where it fits neither memory nor disk; *out then holds what was found. Writes nothing. */

@@ -94,8 +94,8 @@ static void find_lacks(struct doctor *d) {
   if (!strstr(d->device, "oneDNN") && !strncmp(d->device, "cpu", 3))
     add_lack(d, "oneDNN, which makes the CPU engine several times faster; build again with it", "libdnnl-dev");
   if (nvidia && !*d->gpu.driver && !d->gpu.cuda) add_lack(d, "NVIDIA's driver for the graphics card", "nvidia-driver");
-  if (nvidia && !*d->gpu.cublas) add_lack(d, "cuBLAS, for the CUDA engine that comes later", "nvidia-cuda-toolkit");
-  if (nvidia && !*d->gpu.cudnn) add_lack(d, "cuDNN, for the CUDA engine that comes later", "nvidia-cudnn");
+  if (nvidia && !*d->gpu.cublas) add_lack(d, "cuBLAS, for the CUDA engine", "nvidia-cuda-toolkit");
+  if (nvidia && !*d->gpu.cudnn) add_lack(d, "cuDNN, for the CUDA engine", "nvidia-cudnn");
   if (d->models == 1) add_lack(d, "a Stable Diffusion model in the Hugging Face cache; any diffusers directory serves as well", "");
   if (d->terminal.there && !d->terminal.sixel) add_lack(d, "a terminal that draws pictures (sixel), such as foot or mlterm", "foot");
 }

@@ -66,6 +66,11 @@ bool plan_refuse(struct trainer *t, struct err *e);
 /* Bytes of each stage and place; ERR_FIT where there is too little room, a warning where it may become tight. */
 bool plan_disk(struct trainer *t, struct err *e);
 
+/* --- plan_operations.c -------------------------------------------------------------------------------------------------------------------- */
+
+/* The operations of a micro-batch's forward and backward pass, each to o->operation. */
+bool plan_operations(struct trainer *t, const struct plan_options *o, struct err *e);
+
 /* --- plan_time.c -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Seconds of each stage. measure: by calling operations, a fiftieth of the run's time but at most 20 seconds. */

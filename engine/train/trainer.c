@@ -519,6 +519,7 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   bool ok = open_all(t, e);
   if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
   ok = ok && plan_recall(t, e) && masks_recall(t, e) && plan_run(t, o->measure, e);
+  ok = ok && (!o->operation || plan_operations(t, o, e));
   *out = t->plan;
   trainer_release(t);
   free(t);
