@@ -279,6 +279,8 @@ bool engine_sample(const struct sample_job *j, const struct embedded_file *embed
 /* Opens a device ("auto", "cpu" ...) and multiplies matrices of 1024 x 1024 fp32 numbers for about so many seconds. text: one line on the device, such as
    "cpu: oneDNN 2.6.3, avx512, 8 threads"; *rate: floating-point operations a second. ERR_FIT: this build has no such device, or it cannot be used. */
 bool engine_try_device(const char *device, int threads, double seconds, char *text, size_t n, double *rate, struct err *e);
+/* A device that some build knows: "auto", "cpu", "ref", "cuda", and "cuda:1" and so on for one of several cards. */
+bool engine_device_is_known(const char *device);
 /* Whether a run could begin with the model (a diffusers directory or "embedded"): configurations, every tensor's presence, type and shape; no weights are
    loaded. ERR_INPUT with a sentence. */
 struct model_facts {

@@ -182,8 +182,8 @@ const struct key keys[] = {
   {"checkpoints", "dtype", NULL, KEY_CHOICE, BOTH("fp32"), .choices = "fp32|bf16|fp16", AT(checkpoints.dtype),
    .help = "Type of the numbers in the written model."},
 
-  {"engine", "device", NULL, KEY_WORD, BOTH("auto"), .choices = "auto|cpu|cuda|ref", AT(engine.device),
-   .help = "Where to compute; ref is the plain, slow engine that the others are compared with."},
+  {"engine", "device", NULL, KEY_WORD, BOTH("auto"), .choices = "auto|cpu|cuda|ref", .accepts = engine_device_is_known, AT(engine.device),
+   .help = "Where to compute: auto takes the first NVIDIA card that can be used, else the CPU; cuda:1 is the second card, and so on; ref is the plain, slow engine that the others are compared with."},
   {"engine", "threads", NULL, KEY_INT, BOTH("0"), 0, 4096, AT(engine.threads),
    .help = "Threads to compute with; 0: one for each core."},
   {"engine", "memory", NULL, KEY_BYTES, BOTH("0"), 0, 1e15, AT(engine.memory),

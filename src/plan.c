@@ -14,7 +14,7 @@ struct plan_command_options {
   struct text_list set;
   const char *run_dir;
   bool resume, json, measure, operations, wait_memory;
-  int device;  /* in device_words; -1: as the profile says */
+  const char *device; /* NULL: as the profile says */
   int threads; /* 0: not given */
 };
 
@@ -49,7 +49,7 @@ static int plan_profile(const char *path, const struct plan_command_options *o) 
   bool ok = profile_load(&profile, path, embedded_files, o->set.text, o->set.n, &e) && profile_inputs(&profile, &e) &&
             rundir_find(&dir, &profile, o->run_dir, o->resume, &e);
   if (ok) {
-    if (o->device >= 0) s->engine.device = device_words[o->device];
+    if (o->device) s->engine.device = o->device;
     if (o->threads) s->engine.threads = o->threads;
     s->engine.wait = o->wait_memory;
     s->run_dir = dir.path;
@@ -89,7 +89,7 @@ static const struct option_spec plan_table[] = {
     {"json", NULL, "print JSON", OPTION_FLAG, AT(json)},
     {"operations", NULL, "print the operations of a training step instead, one a line: calls, floating-point operations and bytes of a call", OPTION_FLAG,
      AT(operations)},
-    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_WORD, AT(device), .words = device_words},
+    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads that it would compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {0},
 };
@@ -103,6 +103,5 @@ const struct command_spec plan_command = {
         "weights and writes nothing. What does not fit is planned anew as a run would, and said; exit status 4 where nothing helps.",
     .options = plan_table,
     .options_size = sizeof(struct plan_command_options),
-    .defaults = &(const struct plan_command_options){.device = -1},
     .run = plan_main,
 };

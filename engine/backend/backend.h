@@ -166,6 +166,8 @@ extern const struct backend_ops *const backend_list[];
 /* name: "auto", "cpu", "ref", "cuda", "cuda:1" (the second card); threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
+/* True for a name that backend_open knows, in this build or another: "auto", "cpu", "ref", "cuda", "cuda:0" to "cuda:63". */
+bool backend_name_is_valid(const char *name);
 void backend_close(struct backend *b);
 /* drop_pack for every param of a set; b or s may be NULL. */
 void backend_drop_packs(struct backend *b, const struct param_set *s);
