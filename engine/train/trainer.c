@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/thread.h"
 #include "convert/lora_list.h"
+#include "train/plan.h"
 #include "train/trainer.h"
 
 /* --- opening ---------------------------------------------------------------------------------------------------------------------------- */
