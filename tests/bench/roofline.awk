@@ -33,9 +33,9 @@ END {
   print ""
   for (k = 1; k <= names; k++) {
     n = order[k]
-    printf "| %s | %d | %.1f | %.2f | %.0f |", n, calls[n], flops[n] / 1e9, bytes[n] / 1e9, bytes[n] > 0 ? flops[n] / bytes[n] : 0
+    printf "| %s | %d | %.1f | %.2f | %.0f |", n, calls[n], flops[n] / 1e9, bytes[n] / 1e9, (bytes[n] > 0 ? flops[n] / bytes[n] : 0)
     for (i = 1; i <= cards; i++) {
-      printf " %.2f %s |", 1000 * least[n, i], bound[n, i] > 0.5 * least[n, i] ? "c" : "m"
+      printf " %.2f %s |", 1000 * least[n, i], (bound[n, i] > 0.5 * least[n, i] ? "c" : "m")
       sum[i] += least[n, i]
     }
     print ""
