@@ -1,7 +1,7 @@
 /* The cuda backend on the simulated device (tests/cudasim): everything of tests/unit/test_backend.c, every operation against ref included, and then
  *   kernels    each was started at least once, and the simulator saw nothing forbidden
  *   heads      attention of every kind of head size, 512 included, causal or not
- *   products   convolutions as if cuDNN had no algorithm
+ *   refusals   products and convolutions that the libraries do not support
  *   mistakes   ten mistakes planted in kernels, each of which the comparison with ref finds
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
@@ -15,7 +15,6 @@ int test_backend_main(void); /* unused */
 
 extern const struct backend_ops backend_cuda;
 extern int cuda_mistake; /* backends.c */
-void cuda_conv_without_library(struct backend *b, bool without);
 
 static struct backend *open_cuda(void) {
   struct err e = {.code = ERR_OK};
@@ -91,17 +90,25 @@ static void test_head_sizes(void **state) {
   assert_int_equal(bad + cudasim_check(), 0);
 }
 
-static void test_convolutions_by_products(void **state) {
+/* The libraries know no algorithm, or offer one and do not do it: our own kernels take over. */
+static void test_library_refuses(void **state) {
   (void)state;
-  const struct op *op = op_named("conv");
-  struct backend *ref = open_ref(), *cuda = open_cuda();
-  int bad = 0;
-  cuda_conv_without_library(cuda, true);
-  for (int i = 0; i < op->count; i++)
-    for (int t = 0; t < 2; t++) bad += differences(op, &op->shapes[i], TYPES[t], ref, cuda);
-  backend_close(cuda);
-  backend_close(ref);
-  assert_int_equal(bad + cudasim_check(), 0);
+  static const char *const names[] = {"conv", "linear"};
+  for (int what = CUDASIM_REFUSE_SHAPES; what <= CUDASIM_REFUSE_CALLS; what++) {
+    struct backend *ref = open_ref(), *cuda = open_cuda();
+    int bad = 0;
+    cudasim_refuse((enum cudasim_refusal)what);
+    for (int k = 0; k < 2; k++) {
+      const struct op *op = op_named(names[k]);
+      for (int i = 0; i < op->count; i++)
+        for (int t = 0; t < 2; t++) bad += differences(op, &op->shapes[i], TYPES[t], ref, cuda);
+    }
+    cudasim_refuse(CUDASIM_REFUSE_NOTHING);
+    backend_close(cuda);
+    backend_close(ref);
+    show_violations();
+    assert_int_equal(bad + cudasim_check(), 0);
+  }
 }
 
 /* The comparison with ref would not see BF16 cut off instead of rounded: a rounding counts half of what it allows. So bit by bit. */
@@ -262,7 +269,7 @@ static void test_call_fails(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_convolutions_by_products),
+      cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_library_refuses),
       cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_rehearsal),  cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_call_fails),       cmocka_unit_test(test_rounding),
   };

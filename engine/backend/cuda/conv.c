@@ -24,7 +24,6 @@ struct key {
 
 struct cuda_conv {
   cudnnHandle_t handle;
-  bool none; /* tests: as if the library had no algorithms */
   struct shape {
     struct key key;
     bool used, known; /* known: the library has an algorithm */
@@ -77,10 +76,6 @@ void cuda_conv_close(struct backend *b) {
   if (c->handle) (void)cudnn(b)->Destroy(c->handle);
   free(c);
   cuda_of(b)->conv = NULL;
-}
-
-void cuda_conv_without_library(struct backend *b, bool without) {
-  cuda_of(b)->conv->none = without;
 }
 
 /* --- shapes ------------------------------------------------------------------------------------------------------------------------ */
@@ -160,6 +155,13 @@ static struct shape *shape_of(struct backend *b, const struct key *key) {
   return s->known ? s : NULL;
 }
 
+/* What the library is asked for and then does not do after all is done by products, from now on. */
+static bool refused(struct shape *s, cudnnStatus_t status) {
+  bool is = status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
+  if (is) s->known = false;
+  return is;
+}
+
 /* --- a call -------------------------------------------------------------------------------------------------------------------------- */
 
 struct call {
@@ -183,7 +185,7 @@ static struct call call_of(struct backend *b, enum way way, const struct tensor 
   c.pointwise = c.taps == 1 && s->stride == 1 && c.even && s->pad_top == 0 && s->pad_left == 0;
   c.ph = c.even ? c.h : c.h + s->pad_top + s->pad_bottom;
   c.pw = c.even ? c.w : c.w + s->pad_left + s->pad_right;
-  bool library = !c.pointwise && !cuda_of(b)->conv->none && (way != WEIGHTS || c.type == DT_F32) &&
+  bool library = !c.pointwise && (way != WEIGHTS || c.type == DT_F32) &&
                  (cuda_of(b)->rehearsing || (aligned(x->data) && aligned(y->data)));
   if (!library) return c;
   struct key k;
@@ -247,10 +249,14 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
     const float one = 1, zero = 0;
     if (border) cuda_pad(b, room + of_w, x->data, c.type, &k);
     if (border) in = room + of_w;
-    check(b,
-          cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
-                                  (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data),
-          "a convolution");
+    cudnnStatus_t status =
+        cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
+                                     (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data);
+    if (refused(c.shape, status)) {
+      cuda_conv(b, y, x, w, bias, s);
+      return;
+    }
+    check(b, status, "a convolution");
   }
   if (bias) cuda_add_bias(b, y, bias->w);
 }
@@ -277,11 +283,12 @@ void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy,
   void *work = c.shape->work ? cuda_work(b, c.shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
   struct window k = border_of(&c);
   if (cuda_idle(b) || !weights) return;
-  if (check(b,
-            cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
-                                         (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out),
-            "a convolution's data gradient") &&
-      border)
+  cudnnStatus_t status =
+      cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
+                                        (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out);
+  if (refused(c.shape, status))
+    cuda_conv_dx(b, dx, dy, w, s);
+  else if (check(b, status, "a convolution's data gradient") && border)
     cuda_crop(b, dx->data, out, c.type, &k);
 }
 
@@ -299,15 +306,7 @@ static void weights_by_products(struct backend *b, const struct call *c, float *
   }
 }
 
-void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
-                  const struct conv_shape *s) {
-  struct call c = call_of(b, WEIGHTS, x, dy, s);
-  if (c.pointwise) {
-    cuda_linear_dw(b, w, bias, x, dy, 1);
-    return;
-  }
-  cuda_add_column_sums(b, bias, dy);
-  if (!cuda_wants_gradient(b, w)) return;
+static void weight_gradient(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy, struct call c) {
   size_t of_g = cuda_round((size_t)(c.co * c.taps * c.ci) * sizeof(float)), rest = c.shape ? border_room(&c) : slice_room(&c, c.ci, c.n * c.oh * c.ow);
   char *room = cuda_scratch(b, of_g + rest);
   void *work = c.shape && c.shape->work ? cuda_work(b, c.shape->work) : NULL;
@@ -320,11 +319,26 @@ void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const 
     const float one = 1, zero = 0;
     if (!c.even) cuda_pad(b, room + of_g, x->data, c.type, &k);
     if (!c.even) in = room + of_g;
-    if (!check(b,
-               cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
-                                              (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g),
-               "a convolution's weight gradient"))
+    cudnnStatus_t status =
+        cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
+                                            (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g);
+    if (refused(c.shape, status)) {
+      c.shape = NULL;
+      weight_gradient(b, w, x, dy, c);
       return;
+    }
+    if (!check(b, status, "a convolution's weight gradient")) return;
   }
   cuda_unpack_gradient(b, w->g, g, c.co, c.ci, c.taps);
+}
+
+void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
+                  const struct conv_shape *s) {
+  struct call c = call_of(b, WEIGHTS, x, dy, s);
+  if (c.pointwise) {
+    cuda_linear_dw(b, w, bias, x, dy, 1);
+    return;
+  }
+  cuda_add_column_sums(b, bias, dy);
+  if (cuda_wants_gradient(b, w)) weight_gradient(b, w, x, dy, c);
 }

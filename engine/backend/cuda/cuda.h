@@ -148,7 +148,6 @@ void cuda_add_bias(struct backend *b, struct tensor *x, const float *bias);
 bool cuda_conv_open(struct backend *b, struct err *e);
 void cuda_conv_close(struct backend *b);
 int cuda_conv_version(const struct backend *b); /* 91900 of cuDNN 9.19 */
-void cuda_conv_without_library(struct backend *b, bool without); /* tests: as if cuDNN had no algorithms */
 
 /* window.cu: pictures as conv.c needs them. Pixels are of `type`. */
 struct window {

@@ -169,10 +169,13 @@ void cuda_matmul(struct backend *b, const struct matmul *p) {
   if (p->bias &&
       !check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "giving a bias"))
     return;
-  check(b,
-        cublaslt(b)->Matmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo, work, s->work,
-                       c->stream),
-        "a matrix product");
+  cublasStatus_t status = cublaslt(b)->Matmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo,
+                                              work, s->work, c->stream);
+  s->known = status != CUBLAS_STATUS_NOT_SUPPORTED; /* offered and then not done after all: from now on by our own kernel */
+  if (!s->known)
+    cuda_matmul_plain(b, p);
+  else
+    check(b, status, "a matrix product");
 }
 
 /* --- slots -------------------------------------------------------------------------------------------------------------------------- */
