@@ -1,7 +1,7 @@
 # The time that a training step's operations cannot beat on a card: the larger of flops over the peak and bytes over the bandwidth, call by call.
 # usage: pdmbooth-tui plan PROFILE --operations --set train.precision=bf16 | awk -f roofline.awk
-# Peaks are those of the data sheets (dense): tensor cores for products and convolutions of 16-bit types with fp32 sums, fp32 units for the rest (attention is
-# written for these) and for F32; bytes a second of the card's memory.
+# Peaks are those of the data sheets (dense): tensor cores for products, convolutions and attention of 16-bit types with fp32 sums, fp32 units for
+# the rest and for F32; bytes a second of the card's memory.
 BEGIN {
   FS = "\t"
   cards = split("A100 80GB|RTX 4090|H200", card, "|")
@@ -12,7 +12,7 @@ BEGIN {
 NR == 1 { next }
 {
   name = $1
-  fast = $2 != "F32" && (name ~ /^linear/ || name ~ /^conv/)
+  fast = $2 != "F32" && name ~ /^(linear|conv|attention)/
   if (!(name in calls)) order[++names] = name
   calls[name] += $4
   flops[name] += $4 * $5

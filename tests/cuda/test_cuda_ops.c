@@ -48,7 +48,10 @@ static void test_every_kernel_ran(void **state) {
       "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "normal_kernel",       "gemm_kernel",
       "pack_kernel",         "unpack_kernel",        "unfold_kernel",        "shift_kernel",        "add_bias_kernel",
       "attention_kernel_3",  "attention_kernel_5",   "attention_kernel_10",  "attention_dq_kernel_3", "attention_dq_kernel_5",
-      "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel"};
+      "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel",
+      "attention_mma_bf16_48", "attention_mma_bf16_64", "attention_mma_bf16_80", "attention_mma_bf16_160",
+      "attention_dq_mma_bf16_48", "attention_dq_mma_bf16_64", "attention_dq_mma_bf16_80", "attention_dq_mma_bf16_160",
+      "attention_dkv_mma_bf16_48", "attention_dkv_mma_bf16_64", "attention_dkv_mma_bf16_80", "attention_dkv_mma_bf16_160"};
   int missing = 0;
   for (size_t i = 0; i < sizeof kernel / sizeof kernel[0]; i++)
     if (cudasim_launches(kernel[i]) < 1) {
@@ -155,7 +158,9 @@ static const struct planted {
                 {7, "nine rounds of Philox", "normal", DT_F32},
                 {8, "a causal mask one key too wide", "attention", DT_F32},
                 {9, "running sums of softmax not shrunk", "attention", DT_F32},
-                {10, "kernels packed the other way round", "conv", DT_F32}};
+                {10, "kernels packed the other way round", "conv", DT_F32},
+                {11, "a causal mask one key too wide, on tensor cores", "attention", DT_BF16},
+                {12, "attention's gradient without delta, on tensor cores", "attention", DT_BF16}};
 
 static void test_planted_mistakes(void **state) {
   (void)state;

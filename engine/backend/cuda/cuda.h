@@ -206,6 +206,14 @@ void cuda_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk,
                         const struct tensor *o, const struct tensor *lse, const struct tensor *q, const struct tensor *k,
                         const struct tensor *v, const struct attention_shape *s);
 
+/* attention_mma.cu: on tensor cores, where there are some for the type and a head's columns. delta: as attention.cu makes it */
+bool cuda_attention_has_mma(const struct backend *b, enum dtype type, int64_t d);
+void cuda_attention_mma(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                        const struct tensor *v, const struct attention_shape *s);
+void cuda_attention_bwd_mma(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
+                            const struct tensor *lse, const float *delta, const struct tensor *q, const struct tensor *k, const struct tensor *v,
+                            const struct attention_shape *s);
+
 void cuda_normal(struct backend *b, struct tensor *out, const struct rng_counter *c);
 void cuda_posterior(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
 void cuda_mse(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
