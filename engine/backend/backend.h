@@ -1,7 +1,7 @@
 /* The table of operations: everything that the networks, the training and the samplers compute goes through it.
  *
  * Backends: ref (plain C, complete, obviously right: the oracle of every parity test), cpu (starts as a copy of ref's
- * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (later).
+ * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (an NVIDIA card).
  *
  * Conventions of all slots
  *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
