@@ -4,9 +4,10 @@
  * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (later).
  *
  * Conventions of all slots
- *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
+ *  - Activations are F32, BF16 or F16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
  *    outputs are rounded once. Statistics (mean, rstd, lse) and weights are F32; a backend rounds the matrices of linear and
- *    conv to BF16 where activations are BF16 (biases, norm and embedding parameters stay F32).
+ *    conv to the activations' type (norm and embedding parameters stay F32, and biases but for linear's on cuda: linear.c there).
+ *    F16 ends at 65504: what is larger becomes infinite, and so does every gradient behind it. The caller looks for that (train/precision.h).
  *  - Pictures are NHWC. Weights are in Python's layouts: linear [out, in] (or [out, in, 1, 1]), convolution [out, in, kh, kw].
  *  - Outputs are overwritten unless a name says accumulate or beta is not 0; inputs may not overlap outputs unless allowed.
  *  - Gradients of parameters are accumulated into param->g (fp32); a frozen param (g NULL) is left alone.
@@ -145,7 +146,7 @@ struct backend_ops {
   /* moments [n, h, w, 2z] = mean, logvar (clamped to -30..20): out [n, h, w, z] = scale * (mean + exp(logvar / 2) noise); noise NULL: the mode.
      diffusers' DiagonalGaussianDistribution. */
   void (*posterior)(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
-  /* Mean squared error per example over the rows that mask selects: pred (F32 or BF16), target F32 [n, rows, c], mask F32 [n, rows]
+  /* Mean squared error per example over the rows that mask selects: pred (of the activations' type), target F32 [n, rows, c], mask F32 [n, rows]
      of 0 and 1 or NULL for all; loss[i] (host, [n]) = sum mask (pred - target)^2 / (selected rows * c), 0 where nothing is selected.
      dpred (type of pred; NULL: not wanted) = weight[i] * d loss[i] / d pred; weight: host, [n]. */
   void (*mse)(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,

@@ -207,7 +207,7 @@ static bool run_dw(struct backend *b, const struct dn_key *key, struct param *w,
 
 static bool wanted(const struct backend *b, enum dtype type, bool conv) {
   const struct dnnl *d = cpu_of(b)->dnnl;
-  return d && (type == DT_BF16 ? d->bf16 : conv && d->conv_f32);
+  return d && type != DT_F16 && (type == DT_BF16 ? d->bf16 : conv && d->conv_f32); /* F16: where its arithmetic is rare, the tiles on widened values */
 }
 
 static struct dn_key conv_key(enum dn_kind kind, const struct tensor *x, const struct tensor *y, const struct conv_shape *s) {

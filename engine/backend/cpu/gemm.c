@@ -138,8 +138,8 @@ static void pack_rows(const struct packing *p, int nr, float *to, int64_t n0, in
     pack_columns(p, nr, to, n0, k0, k1);
   else
     pack_lines(p, nr, to, n0, k0, k1);
-  for (int tap = 0; p->round && tap < p->taps; tap++)
-    for (int64_t i = k0 * nr; i < k1 * nr; i++) to[tap * plane + i] = wide(narrow(to[tap * plane + i]));
+  for (int tap = 0; p->type != DT_F32 && tap < p->taps; tap++)
+    for (int64_t i = k0 * nr; i < k1 * nr; i++) to[tap * plane + i] = wide(narrow(to[tap * plane + i], p->type), p->type);
 }
 
 /* Walks w along its rows, whichever way they lie: panels first or k first. */
@@ -168,7 +168,7 @@ static void transpose(struct backend *b, float *to, int64_t ld, const struct ten
   for (int64_t c0 = 0; c0 < co; c0 += SQUARE)
     for (int64_t r0 = 0; r0 < rows; r0 += SQUARE)
       for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++)
-        for (int64_t c = c0; c < least(c0 + SQUARE, co); c++) to[c * ld + r] = dy->type == DT_F32 ? f[r * co + c] : wide(h[r * co + c]);
+        for (int64_t c = c0; c < least(c0 + SQUARE, co); c++) to[c * ld + r] = dy->type == DT_F32 ? f[r * co + c] : wide(h[r * co + c], dy->type);
 }
 
 /* panel [count, nr] = columns [n0, n0 + cols) of the rows of x that `rows` names */
@@ -183,7 +183,7 @@ static void gather(const struct outer *o, int nr, float *panel, const int32_t *r
     else if (o->x->type == DT_F32)
       memcpy(panel, (const float *)o->x->data + at, (size_t)cols * sizeof *panel);
     else
-      for (int64_t j = 0; j < cols; j++) panel[j] = wide(((const uint16_t *)o->x->data)[at + j]);
+      for (int64_t j = 0; j < cols; j++) panel[j] = wide(((const uint16_t *)o->x->data)[at + j], o->x->type);
   }
 }
 
