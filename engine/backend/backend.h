@@ -34,6 +34,7 @@ struct backend {
   const struct backend_ops *op;
   int threads;      /* wanted; at least 1 */
   int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
+  bool tf32;        /* products of F32 round their factors to 10 bits; false when opened, backend_use_tf32 */
   struct err fault; /* first failure since it was cleared */
   char passed_over[256]; /* "auto": why a faster engine was not taken, a sentence without its end; "": none was */
   void *state;      /* owned by the backend */
@@ -81,6 +82,7 @@ struct backend_ops {
   /* on: begins anew with need; from here on slots compute nothing, look at no memory that they are given, and only add up what they would
      take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
   void (*rehearse)(struct backend *b, bool on);
+  bool (*has_tf32)(const struct backend *b); /* whether b->tf32 would change anything; NULL: no */
 
   /* --- element-wise --------------------------------------------------------------------------------------------- */
   void (*fill)(struct backend *b, struct tensor *y, float value);
@@ -168,6 +170,8 @@ extern const struct backend_ops *const backend_list[];
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
 void backend_close(struct backend *b);
+/* F32 products may lose bits for speed from here on, where the device can do that: false where it cannot, and nothing changes. */
+bool backend_use_tf32(struct backend *b);
 /* drop_pack for every param of a set; b or s may be NULL. */
 void backend_drop_packs(struct backend *b, const struct param_set *s);
 /* Static or owned by b: one line that names the engine, instruction set and threads, e.g. "cpu: oneDNN 2.6.3, AVX2, 2 threads". */

@@ -886,6 +886,11 @@ static void no_rehearsal(struct backend *b, bool on) {
   (void)b, (void)on;
 }
 
+static bool no_tf32(const struct backend *b) {
+  (void)b;
+  return false;
+}
+
 /* Every slot of every table is filled. */
 static void test_tables_are_complete(void **state) {
   (void)state;
@@ -895,8 +900,9 @@ static void test_tables_are_complete(void **state) {
     for (int i = 0; list[i]; i++) {
       void (*slot[sizeof(struct backend_ops) / sizeof(void (*)(void))])(void);
       struct backend_ops ops = *list[i];
-      if (!ops.describe) ops.describe = backend_describe; /* the two that may be missing */
+      if (!ops.describe) ops.describe = backend_describe; /* the three that may be missing */
       if (!ops.rehearse) ops.rehearse = no_rehearsal;
+      if (!ops.has_tf32) ops.has_tf32 = no_tf32;
       ops.host_memory = true; /* a fact, not a function */
       memcpy(slot, &ops, sizeof slot);
       for (size_t j = 0; j < sizeof slot / sizeof slot[0]; j++) assert_true(slot[j] != NULL);
