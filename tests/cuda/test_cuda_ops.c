@@ -3,6 +3,7 @@
  *   heads      attention of every kind of head size, 512 included, causal or not
  *   products   convolutions as if cuDNN had no algorithm
  *   mistakes   ten mistakes planted in kernels, each of which the comparison with ref finds
+ *   tf32       products of F32 round their factors to 10 bits when asked to, and nothing else does; not on Turing
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
  * Where it passes nothing is said about speed, nor about real hardware. */
@@ -131,6 +132,65 @@ static void test_rounding(void **state) {
   struct backend *b = open_cuda();
   assert_int_equal(rounding_differences(b), 0);
   backend_close(b);
+}
+
+/* --- TF32 ------------------------------------------------------------------------------------------------------------------------ */
+
+/* All cases of an operation in F32, inputs with values of a type: how many results differ from ref's by more than the order of sums can change. */
+static int f32_differences(const char *name, enum dtype inputs_as, struct backend *ref, struct backend *cuda, double *worst) {
+  const struct op *op = op_named(name);
+  failures = 0;
+  for (int i = 0; i < op->count; i++) {
+    struct results expected, mine;
+    struct rig a = rig_of(ref, &op->shapes[i], DT_F32), b = rig_of(cuda, &op->shapes[i], DT_F32);
+    a.inputs_as = b.inputs_as = inputs_as;
+    run_case(op, &a, &expected);
+    run_case(op, &b, &mine);
+    for (int j = 0; j < expected.n; j++) {
+      const struct result *e = &expected.r[j], *m = &mine.r[j];
+      double size = rms(e->x, e->n), error = 0;
+      for (int64_t k = 0; k < e->n; k++) error = fmax(error, fabs((double)e->x[k] - m->x[k]) / (size + fabs((double)e->x[k]) + 1e-30));
+      *worst = fmax(*worst, error);
+      failures += error > 1e-5 * LOOSER[a.s->values];
+    }
+    free_results(&expected);
+    free_results(&mine);
+  }
+  int differ = failures;
+  failures = 0;
+  return differ;
+}
+
+/* What F16 holds has 10 bits already: with such inputs TF32 is exact. With others it is off by what 10 bits are, and switched off again it is F32. */
+static void test_tf32(void **state) {
+  (void)state;
+  static const char *const product[] = {"linear", "conv"}, *const other[] = {"attention", "group_norm", "geglu"};
+  struct backend *ref = open_ref(), *cuda = open_cuda();
+  double none = 0;
+  assert_false(cuda->tf32 || backend_use_tf32(ref));
+  for (int i = 0; i < 2; i++) {
+    double worst = 0;
+    assert_true(backend_use_tf32(cuda));
+    assert_int_equal(f32_differences(product[i], DT_F16, ref, cuda, &none), 0);
+    int differ = f32_differences(product[i], DT_F32, ref, cuda, &worst);
+    print_message("%s in TF32: %d results differ, by %.1e at most\n", product[i], differ, worst);
+    assert_true(differ > 10 && worst > 1e-4 && worst < 4e-3);
+    cuda->tf32 = false;
+    assert_int_equal(f32_differences(product[i], DT_F32, ref, cuda, &none), 0);
+  }
+  backend_use_tf32(cuda);
+  for (int i = 0; i < 3; i++) assert_int_equal(f32_differences(other[i], DT_F32, ref, cuda, &none), 0);
+  backend_close(cuda);
+  assert_int_equal(cudasim_check(), 0);
+  cudasim_reset();
+  cudasim_device(NULL, 0, "7.5");
+  cuda = open_cuda();
+  assert_false(backend_use_tf32(cuda));
+  backend_close(cuda);
+  backend_close(ref);
+  assert_int_equal(cudasim_check(), 0);
+  cudasim_reset();
+  cudasim_check_unwritten(false); /* as main has it */
 }
 
 /* --- planted mistakes ------------------------------------------------------------------------------------------------------------ */
@@ -263,7 +323,8 @@ static void test_call_fails(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_convolutions_by_products),
-      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_rehearsal),  cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_tf32),      cmocka_unit_test(test_rehearsal),
+      cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_call_fails),       cmocka_unit_test(test_rounding),
   };
   cudasim_check_unwritten(false); /* what is read back here was filled with NaN by upload */
