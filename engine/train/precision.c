@@ -5,7 +5,8 @@ enum dtype precision_type(enum precision p) {
 }
 
 void precision_apply(struct backend *b, enum precision p, const struct sink *sink) {
-  if (p == PRECISION_TF32 && !backend_use_tf32(b)) tell(sink, LOG_INFO, "this device has no TF32: it computes in fp32, which is no less exact");
+  if (p == PRECISION_TF32 && !backend_use_tf32(b))
+    tell(sink, LOG_INFO, "this device has no TF32: it computes in fp32, which is no less exact");
 }
 
 const char *precision_engine(const struct backend *b) {

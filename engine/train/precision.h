@@ -24,8 +24,8 @@ const char *precision_engine(const struct backend *b);
 
 enum { LOSS_SCALE_GROWS_AFTER = 2000 };
 struct loss_scale { /* part of the state of a run */
-  double scale; /* a power of two; 0: not scaled */
-  int updates;  /* since it changed last */
+  double scale;     /* a power of two; 0: not scaled */
+  int updates;      /* since it changed last */
 };
 struct loss_scale loss_scale_begin(enum precision p);
 double loss_scale_factor(const struct loss_scale *s); /* what the loss's gradient is multiplied by; 1 where it is not scaled */

@@ -323,9 +323,8 @@ static void test_call_fails(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_convolutions_by_products),
-      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_tf32),      cmocka_unit_test(test_rehearsal),
-      cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_call_fails),       cmocka_unit_test(test_rounding),
+      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_tf32),       cmocka_unit_test(test_rehearsal),
+      cmocka_unit_test(test_refusals),         cmocka_unit_test(test_call_fails), cmocka_unit_test(test_rounding),
   };
   cudasim_check_unwritten(false); /* what is read back here was filled with NaN by upload */
   int failed = getenv("CUDA_TESTS_ONLY") ? 0 : test_backend_main();

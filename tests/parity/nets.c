@@ -353,7 +353,8 @@ struct autocast {
   double slack; /* ours may be so many times as far off */
 };
 
-static void half_rows(struct report *r, const struct grads *q, const struct grads *exact, const char *model, const struct autocast *t, int64_t count) {
+static void half_rows(struct report *r, const struct grads *q, const struct grads *exact, const char *model, const struct autocast *t,
+                      int64_t count) {
   char name[NAME];
   int64_t n[2] = {unet_params(q->g.m->unet)->count, clip_params(q->g.m->text)->count};
   const float *a[2] = {q->unet, q->text}, *b[2] = {exact->unet, exact->text};

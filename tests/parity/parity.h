@@ -11,7 +11,7 @@ struct report {
   const char *backend; /* "cpu", "ref" */
   const char *mistake; /* NULL: none */
   enum dtype act;
-  float loss_scale; /* of gradients in F16 (train/precision.h); 0: 1 */
+  float loss_scale;         /* of gradients in F16 (train/precision.h); 0: 1 */
   int rows, failed, errors; /* errors: rows without numbers */
   bool quiet;
 };

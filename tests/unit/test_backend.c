@@ -739,7 +739,8 @@ static int f16_differences(struct backend *b, const float *x) {
   b->op->download(b, back, wide.data, F16_VALUES * sizeof *back);
   for (int i = 0; i < F16_VALUES; i++) {
     bool same = same_half(bits[i], f32_to_f16(x[i])) && same_half(f32_to_f16(back[i]), bits[i]);
-    if (!same && bad++ < 5) print_error("%s: %.9g becomes %04x and %.9g, expected %04x\n", b->op->name, x[i], bits[i], back[i], f32_to_f16(x[i]));
+    if (!same && bad++ < 5)
+      print_error("%s: %.9g becomes %04x and %.9g, expected %04x\n", b->op->name, x[i], bits[i], back[i], f32_to_f16(x[i]));
   }
   b->op->release(b, wide.data, F16_VALUES * sizeof *x);
   b->op->release(b, half.data, (size_t)2 * F16_VALUES);
@@ -752,7 +753,8 @@ static int f16_differences(struct backend *b, const float *x) {
 static int finite_overflows(struct backend *b) {
   enum { N = 40 };
   struct err e = {.code = ERR_OK};
-  struct tensor x = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N), y = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N);
+  struct tensor x = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N),
+                y = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N);
   struct param w = {.rank = 2, .dim = {N, N}, .count = (int64_t)N * N, .version = 1, .frozen = true};
   float weights[N * N];
   uint16_t sum[N * N], product[N * N];
@@ -920,10 +922,18 @@ int main(void) {
   static struct CMUnitTest of_ops[4 * N_OPS];
   static char name[4 * N_OPS][48];
   const struct CMUnitTest others[] = {
-      cmocka_unit_test(test_tables_are_complete),   cmocka_unit_test(test_open_by_name),    cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_move_overlaps),         cmocka_unit_test(test_count),           cmocka_unit_test(test_activation_values),
-      cmocka_unit_test(test_linear_definition),     cmocka_unit_test(test_conv_definition), cmocka_unit_test(test_attention_definition),
-      cmocka_unit_test(test_group_norm_definition), cmocka_unit_test(test_mse_values),      cmocka_unit_test(test_adamw_first_step),
+      cmocka_unit_test(test_tables_are_complete),
+      cmocka_unit_test(test_open_by_name),
+      cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_move_overlaps),
+      cmocka_unit_test(test_count),
+      cmocka_unit_test(test_activation_values),
+      cmocka_unit_test(test_linear_definition),
+      cmocka_unit_test(test_conv_definition),
+      cmocka_unit_test(test_attention_definition),
+      cmocka_unit_test(test_group_norm_definition),
+      cmocka_unit_test(test_mse_values),
+      cmocka_unit_test(test_adamw_first_step),
       cmocka_unit_test(test_f16),
   };
   int n = 0;

@@ -196,8 +196,8 @@ static void test_loss_scale(void **state) {
   (void)state;
   struct st_file *f = reference_open("loss_scale.safetensors");
   int64_t n, bad, changes;
-  float *steps = reference_floats(f, "steps", &n), *overflow = reference_floats(f, "overflow", &bad), *change = reference_floats(f, "change", &changes),
-        *scale = reference_floats(f, "scale", &changes);
+  float *steps = reference_floats(f, "steps", &n), *overflow = reference_floats(f, "overflow", &bad),
+        *change = reference_floats(f, "change", &changes), *scale = reference_floats(f, "scale", &changes);
   struct loss_scale s = loss_scale_begin(PRECISION_FP16);
   int64_t at = 0, next = 0;
   assert_true(loss_scale_factor(&s) == 65536);
@@ -242,9 +242,9 @@ static void test_bytes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw), cmocka_unit_test(test_adamw_bf16_moments),
-      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_bytes),
-      cmocka_unit_test(test_scaled_gradients), cmocka_unit_test(test_loss_scale), cmocka_unit_test(test_loss_scale_ends),
+      cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw),           cmocka_unit_test(test_adamw_bf16_moments),
+      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_bytes),           cmocka_unit_test(test_scaled_gradients),
+      cmocka_unit_test(test_loss_scale),     cmocka_unit_test(test_loss_scale_ends),
   };
   return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }

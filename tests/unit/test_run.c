@@ -640,11 +640,10 @@ static void test_variants(void **state) {
 
 int main(void) {
   if (getenv("TEST_FILTER")) cmocka_set_test_filter(getenv("TEST_FILTER")); /* "test_killed" */
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),       cmocka_unit_test(test_lora_resumes),
-                                     cmocka_unit_test(test_full_resumes), cmocka_unit_test(test_cache),
-                                     cmocka_unit_test(test_killed),       cmocka_unit_test(test_changes),
-                                     cmocka_unit_test(test_divergence),   cmocka_unit_test(test_health),
-                                     cmocka_unit_test(test_recompute),    cmocka_unit_test(test_variants),
-                                     cmocka_unit_test(test_overflow),     cmocka_unit_test(test_hopeless_overflow)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_errors),     cmocka_unit_test(test_lora_resumes), cmocka_unit_test(test_full_resumes),
+      cmocka_unit_test(test_cache),      cmocka_unit_test(test_killed),       cmocka_unit_test(test_changes),
+      cmocka_unit_test(test_divergence), cmocka_unit_test(test_health),       cmocka_unit_test(test_recompute),
+      cmocka_unit_test(test_variants),   cmocka_unit_test(test_overflow),     cmocka_unit_test(test_hopeless_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
