@@ -23,7 +23,7 @@ static bool broken(struct trainer *t, int step, const char *what, struct err *e)
     t->saved_step = state_drop(t->s->run_dir, t->saved_step, t->s->train.on_divergence == DIVERGENCE_HALVE);
   if (t->saved_step >= 0) snprintf(kept, sizeof kept, "the state of step %d is kept", t->saved_step);
   return err_set(e, ERR_NUMERIC, "step %d: %s; %s: lower the learning rate%s", step, what, kept,
-                 t->act == DT_F32 ? "" : " or train in fp32");
+                 t->act == DT_F32 ? "" : t->act == DT_F16 ? " or train in bf16 or fp32" : " or train in fp32");
 }
 
 /* In fp16 the gradients say so, too, and decide: the step makes no update. */
