@@ -13,7 +13,7 @@
 #include "formats/source.h"
 
 enum train_mode { MODE_FULL, MODE_LORA };
-enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_FP16, PRECISION_TF32 }; /* a run's state knows them by number */
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
@@ -113,7 +113,7 @@ struct settings {
 struct metrics {
   int step;                           /* from 1 */
   double instance, prior, pdm, total; /* NAN where a term is off */
-  double lr, grad_norm, seconds;      /* of this step */
+  double lr, grad_norm, seconds;      /* of this step; grad_norm NAN: fp16 overflowed, the step made no update */
   double probe;                       /* NAN where it was not computed at this step */
 };
 

@@ -93,6 +93,10 @@ struct backend *backend_open(const char *name, int threads, struct err *e) {
   return NULL;
 }
 
+bool backend_use_tf32(struct backend *b) {
+  return b->tf32 = b->op->has_tf32 && b->op->has_tf32(b);
+}
+
 void backend_close(struct backend *b) {
   if (!b) return;
   b->op->close(b);

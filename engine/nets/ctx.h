@@ -11,7 +11,7 @@
 struct ctx {
   struct backend *b;
   struct pool *pool;
-  enum dtype act; /* DT_F32 or DT_BF16 */
+  enum dtype act; /* DT_F32, DT_BF16 or DT_F16 */
   struct err *err;
   bool failed;
 };

@@ -133,6 +133,7 @@ static bool dump_params(struct dump *d, const char *prefix, bool gradients, stru
       float *x = add(d, DT_F32, p->rank, p->dim, e, "%s.%s.%s", prefix, d->names[i], p->name);
       if (!x) return false;
       d->o->b->op->download(d->o->b, x, gradients ? p->g : p->w, (size_t)p->count * sizeof *x);
+      for (int64_t j = 0; gradients && d->o->loss_scale != 1 && j < p->count; j++) x[j] = (float)(x[j] / d->o->loss_scale);
     }
   }
   return true;

@@ -31,7 +31,7 @@ static bool group_init(struct opt_group *g, struct backend *b, struct param_set 
 
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e) {
-  *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1};
+  *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1, .loss_scale = 1};
   if (n > OPT_MAX_GROUPS) return err_set(e, ERR_FAILED, "%d parameter sets, %d are possible", n, OPT_MAX_GROUPS);
   for (int i = 0; i < n; i++) {
     o->groups = i + 1;
@@ -58,7 +58,7 @@ void optimizer_release(struct optimizer *o) {
 double optimizer_norm(const struct optimizer *o) {
   double sum = 0;
   for (int i = 0; i < o->groups; i++) sum += o->b->op->sum_squares(o->b, o->group[i].set->g, o->group[i].set->count);
-  return sqrt(sum);
+  return sqrt(sum) / o->loss_scale;
 }
 
 void optimizer_zero_grad(struct optimizer *o) {
@@ -91,7 +91,7 @@ bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e) 
   if (!isfinite(norm))
     return err_set(e, ERR_NUMERIC, "the gradient of step %d is not finite: lower the learning rate, or train in fp32", o->step + 1);
   double scale = o->max_norm > 0 ? fmin(1, o->max_norm / (norm + 1e-6)) : 1;
-  struct adamw a = {(float)lr, o->beta1, o->beta2, o->eps, o->weight_decay, (float)scale, o->step + 1};
+  struct adamw a = {(float)lr, o->beta1, o->beta2, o->eps, o->weight_decay, (float)(scale / o->loss_scale), o->step + 1};
   for (int i = 0; i < o->groups; i++) {
     update(o, &o->group[i], &a);
     update_ema(o, &o->group[i]);

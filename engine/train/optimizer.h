@@ -31,14 +31,15 @@ struct optimizer {
   int step; /* optimiser steps done */
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
+  double loss_scale; /* the gradients are so many times what they should be (train/precision.h); 1 after init */
 };
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e);
 void optimizer_release(struct optimizer *o);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
-/* Global L2 norm of all gradients (before clipping). */
+/* Global L2 norm of all gradients (before clipping), divided by the scale of the loss. */
 double optimizer_norm(const struct optimizer *o);
-/* clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
+/* Gradients divided by the scale of the loss, clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
    A norm that is not finite changes nothing and is ERR_NUMERIC. */
 bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e);
 void optimizer_zero_grad(struct optimizer *o);

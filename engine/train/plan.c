@@ -21,7 +21,7 @@ struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int
                           .layer = t->pdm_layer,
                           .handle = t->pdm_handle,
                           .act = t->act,
-                          .engine = t->b->op->name,
+                          .engine = precision_engine(t->b),
                           .steps = t->s->losses.pdm_steps,
                           .batch = t->pdm_batch,
                           .masked = t->s->losses.mask_pdm,

@@ -131,8 +131,9 @@ static void put_info(FILE *f, const struct run_state *s, const struct optimizer 
   int n = numbers_of(&copy, number);
   fprintf(f, "{\"version\": 2, \"step\": %d, \"optimizer_step\": %d, \"sampled\": %d, \"pictures\": %d, \"round\": \"%s\",\n", s->step,
           o->step, s->sampled, s->pictures, s->round);
-  fprintf(f, " \"identity\": \"%s\", \"pending\": %d, \"health_seen\": %d, \"health_bad\": %d,\n \"numbers\": [", s->identity,
-          s->pending.step, s->health.seen, s->health.bad);
+  fprintf(f, " \"identity\": \"%s\", \"pending\": %d, \"health_seen\": %d, \"health_bad\": %d,\n", s->identity, s->pending.step,
+          s->health.seen, s->health.bad);
+  fprintf(f, " \"loss_scale\": \"%a\", \"scaled_updates\": %d,\n \"numbers\": [", s->loss_scale.scale, s->loss_scale.updates);
   for (int i = 0; i < n; i++) fprintf(f, "%s\"%a\"", i ? ", " : "", *number[i]);
   fprintf(f, "],\n \"checkpoints\": [");
   for (int i = 0; i < s->kept; i++)
@@ -176,14 +177,16 @@ static bool read_checkpoints(const struct json *j, struct run_state *s, struct e
 
 static bool read_info(const char *dir, struct run_state *s, int *optimizer_step, struct err *e) {
   struct source source;
-  static const char *const key[] = {"step", "optimizer_step", "pending", "health_seen", "health_bad", "pictures", "sampled"};
-  int64_t v[7] = {0};
+  static const char *const key[] = {"step",       "optimizer_step", "pending", "health_seen",
+                                    "health_bad", "pictures",       "sampled", "scaled_updates"};
+  int64_t v[8] = {0};
+  char scale[40] = "";
   source_dir(&source, dir);
   struct json *j = json_open(&source, "info.json", e);
   *s = (struct run_state){.sampled = -1};
-  bool ok =
-      j && json_string(j, "identity", "", s->identity, sizeof s->identity, e) && json_string(j, "round", "", s->round, sizeof s->round, e);
-  for (int i = 0; ok && i < 7; i++) ok = json_int(j, key[i], i == 6 ? -1 : 0, -1, INT32_MAX, v + i, e);
+  bool ok = j && json_string(j, "identity", "", s->identity, sizeof s->identity, e) &&
+            json_string(j, "round", "", s->round, sizeof s->round, e) && json_string(j, "loss_scale", "0", scale, sizeof scale, e);
+  for (int i = 0; ok && i < 8; i++) ok = json_int(j, key[i], i == 6 ? -1 : 0, -1, INT32_MAX, v + i, e);
   ok = ok && read_numbers(j, s, e) && read_checkpoints(j, s, e);
   s->step = (int)v[0];
   *optimizer_step = (int)v[1];
@@ -192,6 +195,7 @@ static bool read_info(const char *dir, struct run_state *s, int *optimizer_step,
   s->health.bad = (int)v[4];
   s->pictures = (int)v[5];
   s->sampled = (int)v[6];
+  s->loss_scale = (struct loss_scale){strtod(scale, NULL), (int)v[7]};
   json_close(j);
   if (!ok) run_state_release(s);
   return ok;

@@ -17,6 +17,7 @@ static void run_all(struct report *r) {
     parity_unet(r, models[i]);
     parity_gradients(r, models[i]);
     parity_bf16(r, models[i]);
+    parity_fp16(r, models[i]);
     parity_samplers(r, models[i]);
     parity_pdm(r, models[i]);
   }

@@ -82,6 +82,13 @@ static void test_parts(void **state) {
   assert_true(lora.gradients < 1 << 20 && lora.memory < fp32.memory);
   s.train.batch = 2;
   assert_true(plan_of(&s).work > lora.work * 3 / 2);
+  int64_t work = plan_of(&s).work; /* of 16 bits: a good half, the same for both types */
+  s.train.precision = PRECISION_BF16;
+  int64_t half = plan_of(&s).work;
+  s.train.precision = PRECISION_FP16;
+  assert_true(plan_of(&s).work == half && half < work * 3 / 4);
+  s.train.precision = PRECISION_TF32;
+  assert_true(plan_of(&s).work == work);
   folder_remove_all(p.root);
 }
 

@@ -1,10 +1,12 @@
 /* Convolutions: torch.nn.functional.conv2d and its gradients, pictures NHWC, weights packed to [co, kh, kw, ci].
  *
  *   1x1 without stride and padding: a matrix product (linear.c).
- *   cuDNN: forward and data gradient of both types, weight gradient of F32. The library's own ranking for a shape is asked for once; of it the first algorithm is taken that is
- *     deterministic and multiplies directly (no Winograd, no Fourier: F32 stays F32). It pads both sides alike, so what is padded on one side goes through a bordered copy.
- *   products of unfolded pictures, a slice of at most UNFOLD bytes at a time: the weight gradient of BF16 (the library would round the result to BF16, gradients are F32), addresses
- *     that are not multiples of 16 bytes, and what the library has no algorithm for. The data gradient is one, too: of dy, unfolded the other way round.
+ *   cuDNN: forward and data gradient of all types, weight gradient of F32. The library's own ranking for a shape is asked for once; of it the first algorithm is taken that is
+ *     deterministic and multiplies directly (no Winograd, no Fourier: F32 stays F32, unless b->tf32 lets the products lose bits). It pads both sides alike, so what is padded on
+ *     one side goes through a bordered copy.
+ *   products of unfolded pictures, a slice of at most UNFOLD bytes at a time: the weight gradient of BF16 and F16 (the library would round the result to 16 bits, gradients are F32;
+ *     in F16 a sum over all pixels that fits F32 might overflow besides, and halve the scale of the loss for nothing), addresses that are not multiples of 16 bytes, and what the
+ *     library has no algorithm for. The data gradient is one, too: of dy, unfolded the other way round.
  *
  * Scratch of a call: packed weights, then a bordered picture or a slice, then a gradient to be turned back to Python's order. */
 #include "library.h"
@@ -19,7 +21,7 @@ static const size_t MOST_WORK = (size_t)512 << 20; /* of an algorithm of the lib
 enum way { FORWARD, DATA, WEIGHTS };
 
 struct key {
-  int32_t way, type, n, h, w, ci, oh, ow, co, kh, kw, stride, pad_h, pad_w;
+  int32_t way, type, tf32, n, h, w, ci, oh, ow, co, kh, kw, stride, pad_h, pad_w;
 };
 
 struct cuda_conv {
@@ -83,7 +85,7 @@ void cuda_conv_close(struct backend *b) {
 static bool describe(struct backend *b, struct shape *s) {
   const struct key *k = &s->key;
   cudnnDataType_t type = k->type == DT_F32 ? CUDNN_DATA_FLOAT : k->type == DT_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
-  cudnnMathType_t math = k->type == DT_F32 && !cuda_of(b)->tf32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+  cudnnMathType_t math = k->type == DT_F32 && !k->tf32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
   const char *what = "describing a convolution";
   return check(b, cudnn(b)->CreateTensorDescriptor(&s->x), what) && check(b, cudnn(b)->CreateTensorDescriptor(&s->y), what) &&
          check(b, cudnn(b)->CreateFilterDescriptor(&s->w), what) && check(b, cudnn(b)->CreateConvolutionDescriptor(&s->conv), what) &&
@@ -99,7 +101,7 @@ static bool describe(struct backend *b, struct shape *s) {
 #define TAKE_FIRST(results, returned, direct)                                                                        \
   for (int i = 0; i < returned && !s->known; i++)                                                                    \
     if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC && (direct) && \
-        results[i].memory <= MOST_WORK && (s->key.type != DT_F32 || results[i].mathType == CUDNN_FMA_MATH || cuda_of(b)->tf32 || \
+        results[i].memory <= MOST_WORK && (s->key.type != DT_F32 || results[i].mathType == CUDNN_FMA_MATH || s->key.tf32 || \
         results[i].mathType == CUDNN_DEFAULT_MATH)) {                                                                \
       s->known = true;                                                                                               \
       s->algo = (int)results[i].algo;                                                                                \
@@ -190,7 +192,7 @@ static struct call call_of(struct backend *b, enum way way, const struct tensor 
   if (!library) return c;
   struct key k;
   memset(&k, 0, sizeof k);
-  k.way = (int32_t)way, k.type = (int32_t)c.type, k.n = (int32_t)c.n, k.h = (int32_t)c.ph, k.w = (int32_t)c.pw, k.ci = (int32_t)c.ci;
+  k.way = (int32_t)way, k.type = (int32_t)c.type, k.tf32 = b->tf32 && c.type == DT_F32, k.n = (int32_t)c.n, k.h = (int32_t)c.ph, k.w = (int32_t)c.pw, k.ci = (int32_t)c.ci;
   k.oh = (int32_t)c.oh, k.ow = (int32_t)c.ow, k.co = (int32_t)c.co, k.kh = s->kh, k.kw = s->kw, k.stride = s->stride;
   k.pad_h = c.even ? s->pad_top : 0, k.pad_w = c.even ? s->pad_left : 0;
   c.shape = shape_of(b, &k);

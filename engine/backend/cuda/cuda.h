@@ -35,7 +35,6 @@ struct cuda {
   int device, capability; /* 90 for 9.0 */
   cudaStream_t stream;
   bool rehearsing; /* backend.h: rehearse */
-  bool tf32;       /* products of F32 may round their factors to 10 bits. Never set yet: F32 is true F32 */
   struct err lost; /* what made the context unusable */
   struct cuda_libraries *libraries;
   struct cuda_linear *linear;

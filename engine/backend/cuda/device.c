@@ -172,6 +172,11 @@ static const char *cuda_describe(const struct backend *b) {
   return cuda_of(b)->text;
 }
 
+/* Turing (7.5) has none. */
+static bool cuda_has_tf32(const struct backend *b) {
+  return cuda_of(b)->capability >= 80;
+}
+
 const struct backend_ops backend_cuda = {
     .name = "cuda",
     .host_memory = false,
@@ -186,6 +191,7 @@ const struct backend_ops backend_cuda = {
     .drop_pack = cuda_drop_pack,
     .taken = cuda_taken,
     .rehearse = cuda_rehearse,
+    .has_tf32 = cuda_has_tf32,
     .fill = cuda_fill,
     .cast = cuda_cast,
     .axpby = cuda_axpby,

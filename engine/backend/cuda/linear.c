@@ -1,9 +1,11 @@
 /* Linear layers on cublasLt: torch.nn.functional.linear and its gradients.
  *
  * The library counts columns first; a row-major c [m, n] = a b is its c^T [n, m] = b^T a^T, so its first factor is our second. The bias is added by the library in the same
- * pass; it wants it in the type of the result, so with BF16 activations the bias is rounded, too (PyTorch's autocast does the same).
+ * pass. With results in 16 bits the bias is rounded to them, too, as PyTorch's autocast does: CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE knows no other ("the same type as the elements
+ * of output matrix", but for fp8 and int8; cublasLt.h of 13.0).
  * An algorithm is asked for once a shape and kept: the library's first choice, which adds up in fp32 in a fixed order (partial sums in another type are forbidden).
- * What it has none for (odd sizes and addresses in BF16) goes through a kernel of our own. */
+ * F32 is true F32 unless b->tf32 says otherwise.
+ * What it has none for (odd sizes and addresses in 16 bits) goes through a kernel of our own. */
 #include "library.h"
 
 #include <stdlib.h>
@@ -13,7 +15,7 @@ enum { SHAPES = 2048 };
 
 struct key {
   int64_t m, n, k, lda, ldb, ldc;
-  int32_t ta, tb, type, out, bias, align[3];
+  int32_t ta, tb, type, out, bias, tf32, align[3];
 };
 
 struct cuda_linear {
@@ -74,11 +76,11 @@ static int32_t alignment(const void *p) {
   return a;
 }
 
-static struct key key_of(const struct matmul *p) {
+static struct key key_of(const struct backend *b, const struct matmul *p) {
   struct key k;
   memset(&k, 0, sizeof k);
   k.m = p->m, k.n = p->n, k.k = p->k, k.lda = p->lda, k.ldb = p->ldb, k.ldc = p->ldc;
-  k.ta = p->ta, k.tb = p->tb, k.type = (int32_t)p->type, k.out = (int32_t)p->out, k.bias = p->bias != NULL;
+  k.ta = p->ta, k.tb = p->tb, k.type = (int32_t)p->type, k.out = (int32_t)p->out, k.bias = p->bias != NULL, k.tf32 = b->tf32 && p->type == DT_F32;
   k.align[0] = alignment(p->a), k.align[1] = alignment(p->b), k.align[2] = alignment(p->c);
   return k;
 }
@@ -89,7 +91,7 @@ static cudaDataType_t data_type(enum dtype type) {
 
 static bool describe(struct backend *b, struct shape *s, const struct matmul *p) {
   cublasOperation_t first = p->tb ? CUBLAS_OP_T : CUBLAS_OP_N, second = p->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasComputeType_t compute = cuda_of(b)->tf32 && p->type == DT_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  cublasComputeType_t compute = s->key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
   cudaDataType_t of_bias = data_type(p->out);
   bool ok = check(b, cublaslt(b)->MatmulDescCreate(&s->desc, compute, CUDA_R_32F), "describing a product") &&
@@ -141,7 +143,7 @@ static bool choose(struct backend *b, struct shape *s) {
 
 static struct shape *shape_of(struct backend *b, const struct matmul *p) {
   struct cuda_linear *l = cuda_of(b)->linear;
-  struct key key = key_of(p);
+  struct key key = key_of(b, p);
   uint32_t hash = 2166136261u;
   for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ ((const unsigned char *)&key)[i]) * 16777619u;
   if (l->count > SHAPES / 2) forget(b, l);

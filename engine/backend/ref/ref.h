@@ -18,7 +18,7 @@ void ref_store(struct tensor *t, int64_t first, int64_t n, const float *x);
 float *ref_floats(struct backend *b, int64_t n);
 /* All elements as floats: t's own memory where it is F32, else a copy in *owned, which the caller frees. NULL and b->fault as above. */
 const float *ref_read(struct backend *b, const struct tensor *t, float **owned);
-/* Values of w as used beside activations of the type: rounded to BF16 where those are BF16. Memory as for ref_read. */
+/* Values of w as used beside activations of the type: rounded to it. Memory as for ref_read. */
 const float *ref_weights(struct backend *b, const struct param *w, enum dtype type, float **owned);
 /* True where the gradient of p is wanted. */
 bool ref_trained(const struct param *p);
