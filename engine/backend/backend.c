@@ -60,6 +60,12 @@ static struct backend *open_auto(int threads, struct err *e) {
   return NULL;
 }
 
+struct backend *backend_open_host(int threads, struct err *e) {
+  for (int i = 0; backend_list[i]; i++)
+    if (backend_list[i]->host_memory) return backend_open_ops(backend_list[i], threads, e);
+  return NULL; /* ref is always there */
+}
+
 /* Whether `name` means this table: "cuda", or "cuda:1" for a card; the number in *device. */
 static bool is_named(const struct backend_ops *op, const char *name, int *device) {
   size_t length = strlen(op->name);
