@@ -125,9 +125,10 @@ void offload_show(struct offload *o, bool average) {
 
 /* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
+/* Moments are memory of whatever backend of the host updates them: all of those take it as ref does. */
 int64_t offload_host_bytes(const struct backend *b, const struct param_set *s, enum dtype moments, bool ema) {
   size_t values = (size_t)s->count * sizeof(float), moment = (size_t)s->count * dtype_size(moments);
-  return (int64_t)((ema ? 2 : 1) * b->op->host_taken(values) + 2 * b->op->host_taken(moment));
+  return (int64_t)((ema ? 2 : 1) * b->op->host_taken(values) + 2 * backend_ref.taken(moment));
 }
 
 static bool take_memory(struct offload *o, enum dtype moments, bool ema, struct err *e) {

@@ -117,6 +117,38 @@ static void test_mistakes(void **state) {
   assert_int_equal(unnoticed, 0);
 }
 
+/* --- bytes ------------------------------------------------------------------------------------------------------------------------------ */
+
+static size_t card_before, pinned_before;
+static void note_bytes(struct backend *b) {
+  (void)b;
+  card_before = cudasim_bytes();
+  pinned_before = cudasim_pinned_peak();
+}
+
+/* What the planner is told is what is taken, to the byte; a step takes nothing anew but its workspace and the backend's scratch. */
+static void test_bytes(void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    struct offload_case k = {.backend = "cuda", .model = "sd1", .act = i % 2 ? DT_BF16 : DT_F32, .text = true, .ema = i > 1, .accumulation = 1, .opened = note_bytes};
+    struct offload_bench *f = calloc(1, sizeof *f);
+    f->k = &k;
+    cudasim_reset();
+    offload_open(f, true);
+    struct param_set *set[3] = {unet_params(f->m->unet), clip_params(f->m->text), vae_params(f->m->vae)};
+    struct lodge_need need = lodge_need(f->b, set, 3);
+    int64_t unlodged = set[2]->lodge ? 0 : (int64_t)f->b->op->taken((size_t)set[2]->count * sizeof(float)), pinned = need.host;
+    assert_true(set[0]->lodge && set[1]->lodge && (unlodged == 0) == (set[2]->lodge != NULL));
+    for (int s = 0; s < 2; s++)
+      pinned += offload_host_bytes(f->b, set[s], DT_F32, k.ema) - 2 * (int64_t)backend_ref.taken((size_t)set[s]->count * sizeof(float));
+    assert_int_equal(cudasim_bytes() - card_before, need.card + need.chunks + unlodged);
+    assert_int_equal(cudasim_pinned_peak() - pinned_before, pinned);
+    print_message("%s: card %lld + %lld in chunks, host %lld\n", i % 2 ? "bf16" : "fp32", (long long)need.card, (long long)need.chunks, (long long)pinned);
+    offload_close(f);
+    free(f);
+  }
+}
+
 /* --- failures --------------------------------------------------------------------------------------------------------------------------- */
 
 /* A call that fails: the pass says so, everything is given back. Beforehand: n counted calls that succeed. */
@@ -156,6 +188,6 @@ static void test_calls_fail(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_bf16), cmocka_unit_test(test_by_products),
-                                     cmocka_unit_test(test_mistakes), cmocka_unit_test(test_calls_fail)};
+                                     cmocka_unit_test(test_bytes), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_calls_fail)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
