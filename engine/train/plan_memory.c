@@ -76,7 +76,7 @@ static int64_t training_buffers(const struct trainer *t) {
 
 /* A piece of a flat block on its way to the state (checkpoint.c); what the host can read is written as it lies. */
 static int64_t saving_buffers(const struct trainer *t) {
-  if (t->b->op->host_memory) return 0;
+  if (t->b->op->host_memory || t->plan.home > 0) return 0;
   int64_t most = 0, piece = 1 << 26;
   for (int i = 0; i < t->sets; i++)
     if (t->set[i]->count > most) most = t->set[i]->count;

@@ -66,6 +66,7 @@ static void test_by_products(void **state) {
   check_same(&k, 0);
   k.act = DT_F32;
   check_same(&k, 1);
+  assert_true(cudasim_launches("turn_kernel") > 0);
 }
 
 /* --- mistakes: calls of the table left out, or done without what they are to wait for --------------------------------------------------- */
