@@ -15,6 +15,7 @@
 enum train_mode { MODE_FULL, MODE_LORA };
 enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_FP16, PRECISION_TF32 }; /* a run's state knows them by number */
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
+enum offload_when { OFFLOAD_AUTO, OFFLOAD_YES, OFFLOAD_NO }; /* AUTO: where a card's memory does not do */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 
@@ -99,6 +100,7 @@ struct settings {
     const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
     int on_finish_limit;
     bool bf16_moments; /* allowed where fp32 moments do not fit */
+    int offload;       /* enum offload_when: weights, gradients and moments of a full fine-tune in the host's memory, updated by the CPU */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     int on_full;           /* enum on_full */
     const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
@@ -213,10 +215,12 @@ struct run_plan {
   int64_t allowed, machine, available;       /* what it was planned for, RAM, RAM that is free now (what this process has included) */
   int64_t process, weights, packed;          /* of the peak: before the weights are read; weights; copies in another layout */
   int64_t gradients, moments, averaged;      /* of what is trained */
+  int64_t home, away;                        /* offloaded: of what is trained, in the host's memory: weights; gradients, moments, averages */
   int64_t scratch, work, buffers;            /* of the backend; the region of the passes; pictures, rows and the like */
   int64_t left;                              /* bytes on disk when all is done */
   int blocks, recomputed;                    /* of the UNet: how many of its blocks are computed again in the backward pass */
   int samples_batch, prior_batch, pdm_batch; /* pictures at once, as planned */
+  bool offloaded;                            /* fp32 values of the networks are not in the device's memory */
   bool bf16_moments, replanned, waits;       /* replanned: something is not as the profile says; waits: more than is available now */
   bool measured;                             /* seconds are from passes of this model's shapes, not from a rule of thumb */
   double seconds, flops;

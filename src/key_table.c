@@ -190,6 +190,8 @@ const struct key keys[] = {
    .help = "Memory that the run may use; 0: what is free. What does not fit is planned anew: blocks computed again, fewer pictures at once."},
   {"engine", "bf16_moments", NULL, KEY_BOOL, BOTH("false"), AT(engine.bf16_moments),
    .help = "Allow bf16 moments of the optimiser where fp32 ones do not fit into memory."},
+  {"engine", "offload", NULL, KEY_CHOICE, BOTH("auto"), .choices = "auto|yes|no", AT(engine.offload),
+   .help = "Keep fp32 weights, gradients and moments of a full fine-tune in the machine's memory, where the CPU updates them: the card then needs 2 bytes a weight in place of 16. auto: where its memory does not do otherwise."},
   {"engine", "on_full", NULL, KEY_CHOICE, BOTH("wait"), .choices = "wait|stop", AT(engine.on_full),
    .help = "When a disk is full: wait until there is room (asked again each second; SIGTERM ends the waiting), or end with status 1."},
   {"engine", "cache_dir", NULL, KEY_PATH, BOTH(""), AT(engine.cache_dir),

@@ -47,6 +47,7 @@ static void print_memory(const struct run_plan *p, FILE *out) {
     int64_t bytes;
   } part[] = {{"process", p->process},     {"weights", p->weights}, {"packed weights", p->packed},
               {"gradients", p->gradients}, {"moments", p->moments}, {"averages", p->averaged},
+              {"with the host: weights", p->home}, {"with the host: gradients, moments and averages", p->away},
               {"passes", p->work},         {"scratch", p->scratch}, {"pictures and rows", p->buffers}};
   char peak[32], allowed[32], free_now[32], machine[32], text[32];
   fprintf(out, "\nmemory: %s at the peak; %s allowed, %s of %s free now\n", bytes_text(p->memory, peak, sizeof peak),
@@ -100,6 +101,8 @@ static void add_memory(cJSON *root, const struct run_plan *p) {
   number(o, "gradients", (double)p->gradients);
   number(o, "moments", (double)p->moments);
   number(o, "averages", (double)p->averaged);
+  number(o, "host_weights", (double)p->home);
+  number(o, "host_state", (double)p->away);
   number(o, "scratch", (double)p->scratch);
   number(o, "passes", (double)p->work);
   number(o, "buffers", (double)p->buffers);
@@ -127,6 +130,7 @@ static void add_decisions(cJSON *root, const struct run_plan *p) {
   number(o, "samples_batch", p->samples_batch);
   number(o, "prior_batch", p->prior_batch);
   number(o, "pdm_batch", p->pdm_batch);
+  cJSON_AddBoolToObject(o, "offloaded", p->offloaded);
   cJSON_AddBoolToObject(o, "bf16_moments", p->bf16_moments);
   cJSON_AddBoolToObject(o, "replanned", p->replanned);
   cJSON_AddBoolToObject(o, "waits", p->waits);

@@ -60,6 +60,12 @@ static struct backend *open_auto(int threads, struct err *e) {
   return NULL;
 }
 
+struct backend *backend_open_host(int threads, struct err *e) {
+  for (int i = 0; backend_list[i]; i++)
+    if (backend_list[i]->host_memory) return backend_open_ops(backend_list[i], threads, e);
+  return NULL; /* ref is always there */
+}
+
 enum { MAX_DEVICES = 64 };
 
 /* Whether `name` is `word`, or, where there may be several of it, word:N; the number in *device. */

@@ -57,6 +57,9 @@ struct attention_shape {
 
 enum activation { ACT_SILU, ACT_GELU /* erf */, ACT_QUICK_GELU /* x sigmoid(1.702 x) */ };
 
+/* Marks that a caller may have standing at once (below: send). */
+enum { BACKEND_MARKS = 8 };
+
 /* torch.optim.AdamW with bias correction at step (from 1). grad_scale multiplies g first (clipping). */
 struct adamw {
   float lr, beta1, beta2, eps, weight_decay, grad_scale;
@@ -83,6 +86,23 @@ struct backend_ops {
      take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
   void (*rehearse)(struct backend *b, bool on);
   bool (*has_tf32)(const struct backend *b); /* whether b->tf32 would change anything; NULL: no */
+
+  /* --- values that lie in the host's memory (nets/lodge.h) --------------------------------------------------------------------------
+     Copies between that memory and the device go beside what is computed, one after the other in the order of the calls. The host does not
+     wait for them. A mark is one of BACKEND_MARKS, chosen by the caller; made anew, it forgets what it stood for. Where the device's memory is
+     the host's, a copy is done when the call returns. */
+  void *(*host_alloc)(struct backend *b, size_t bytes, struct err *e); /* contents undefined, 64-byte aligned. NULL and *e on failure */
+  void (*host_release)(struct backend *b, void *p, size_t bytes);      /* no copy may be under way */
+  size_t (*host_taken)(size_t bytes);                                  /* what host_alloc takes of the machine for so many bytes */
+  void (*mark)(struct backend *b, int mark);                           /* stands for everything computed that was called until now */
+  /* dst on the device, src of host_alloc, and the other way round. Begins when what the mark `after` stands for is done; mark then stands for its end. */
+  void (*send)(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+  void (*fetch)(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+  void (*follow)(struct backend *b, int mark); /* what is computed by later calls begins after it */
+  void (*wait)(struct backend *b, int mark);   /* the host waits for it */
+  /* Bytes of a copy of p, of `type`, that linear and conv with activations of that type can do with in place of p->w; 0: they use p->w. */
+  size_t (*copy_bytes)(const struct param *p, enum dtype type);
+  void (*copy_fill)(struct backend *b, struct param *p, const float *values); /* p->copy, of p->copied, = values [count] on the device */
 
   /* --- element-wise --------------------------------------------------------------------------------------------- */
   void (*fill)(struct backend *b, struct tensor *y, float value);
@@ -166,6 +186,8 @@ extern const struct backend_ops backend_count;
    (HAVE_BACKEND_CPU from the cpu sources being compiled in, HAVE_CUDA). */
 extern const struct backend_ops *const backend_list[];
 
+/* The best of them that computes in the host's memory. */
+struct backend *backend_open_host(int threads, struct err *e);
 /* name: "auto", "cpu", "ref", "cuda", "cuda:1" (the second card); threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);

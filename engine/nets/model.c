@@ -12,6 +12,7 @@
 /* --- memory of parameters ----------------------------------------------------------------------------------------------- */
 
 bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
+  if (p->lodge) return lodge_bind(p, e);
   size_t bytes = (size_t)p->count * sizeof(float);
   float *w = b->op->alloc(b, bytes, e), *g = NULL;
   if (!w) return false;
@@ -28,6 +29,7 @@ bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
 
 void model_unbind(struct backend *b, struct param_set *p) {
   size_t bytes = (size_t)p->count * sizeof(float);
+  if (p->card) lodge_unbind(p);
   if (p->w) b->op->release(b, p->w, bytes);
   if (p->g) b->op->release(b, p->g, bytes);
   p->w = p->g = NULL;
@@ -35,7 +37,9 @@ void model_unbind(struct backend *b, struct param_set *p) {
 
 float *model_weights(struct backend *b, const struct param_set *p, struct err *e) {
   float *w = malloc((size_t)p->count * sizeof *w);
-  if (w)
+  if (w && p->home)
+    memcpy(w, p->home, (size_t)p->count * sizeof *w);
+  else if (w)
     b->op->download(b, w, p->w, (size_t)p->count * sizeof *w);
   else
     err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)p->count * 4e-9);
@@ -277,14 +281,26 @@ struct model *model_open_headers(struct backend *count, const struct source *s, 
   return NULL;
 }
 
+void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool lodged) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  for (int i = 0; i < 3; i++)
+    if (lodged)
+      lodge_plan(&m->lodge, b, set[i], i == 1 ? DT_F32 : act); /* the text encoder computes in fp32 */
+    else
+      lodge_forget(set[i]);
+}
+
 static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
   return model_bind(m->b, p, e) && model_load_params(m->b, p, files, network, e);
 }
 
 bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e) {
+  struct param_set *set[MODEL_SETS];
   unbind_all(m);
   m->b = b;
-  bool ok = open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
+  all_sets(m, set);
+  bool ok = lodge_open(&m->lodge, b, set, MODEL_SETS, e) && open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
             load(m, clip_params(m->text), m->files[MODEL_TEXT], "text encoder", e) &&
             load(m, vae_params(m->vae), m->files[MODEL_VAE], "VAE", e) && start_adapters(m, seed, e);
   close_files(m);
@@ -308,6 +324,7 @@ void model_close(struct model *m) {
   if (m->b) {
     workspace_release(&m->work, m->b);
     unbind_all(m);
+    if (m->lodge.b) lodge_close(&m->lodge);
   }
   unet_delete(m->unet, m->b);
   clip_delete(m->text, m->b);

@@ -6,6 +6,7 @@
 #include "formats/safetensors.h"
 #include "formats/tokenizer.h"
 #include "nets/clip_text.h"
+#include "nets/lodge.h"
 #include "nets/unet.h"
 #include "nets/vae.h"
 #include "nets/workspace.h"
@@ -24,6 +25,7 @@ struct model {
   struct schedule schedule;
   const char *start_from;        /* LoRA whose values the adapters get in model_read; NULL: none. Not owned */
   bool trains_unet, trains_text; /* gradients exist */
+  struct lodge lodge;            /* for sets that lodge_plan was called for between model_open_headers and model_read */
   struct workspace work;         /* activations of the pass under way; released by model_close */
   char hash[65];                 /* sha-256 over names and bytes of the weights of all networks as read (pieces of big tensors) */
 };
@@ -45,6 +47,9 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
    The counting backend must live until model_read or model_close. */
 struct model *model_open_headers(struct backend *count, const struct source *s, const struct model_want *w, struct err *e);
 bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e);
+/* Between the two: the fp32 values of the networks are not to be in the memory of b, the backend of model_read (nets/lodge.h); or they are, after
+   all. act: type of the activations that the passes will have. */
+void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool lodged);
 /* The same without weights: networks, configs, open files, hash. Nothing can be computed with it. */
 struct model *model_describe(const struct source *s, const struct model_want *w, struct err *e);
 /* What was assumed about a single file, one sentence a line; "" for nothing. */

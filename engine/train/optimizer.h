@@ -19,10 +19,12 @@ double lr_at(const struct lr_schedule *s, int step);
 
 /* Groups: the trained parameter sets (UNet, text encoder, or their adapters) share one step count and one norm. */
 enum { OPT_MAX_GROUPS = 4 };
+struct offload; /* train/offload.h */
 struct opt_group {
   struct param_set *set;
   struct tensor m, v; /* backend memory, [set->count], F32 or BF16 */
   float *ema;         /* backend memory, [set->count]; NULL: none */
+  struct offload *away; /* owned; not NULL: the set is lodged, m, v and ema are this one's, the host's memory */
 };
 struct optimizer {
   struct backend *b;
@@ -33,6 +35,7 @@ struct optimizer {
   float ema_decay; /* 0: no EMA */
   double loss_scale; /* the gradients are so many times what they should be (train/precision.h); 1 after init */
 };
+/* Sets that are lodged (nets/lodge.h) are updated by the host, the others by b. */
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e);
 void optimizer_release(struct optimizer *o);
@@ -43,5 +46,15 @@ double optimizer_norm(const struct optimizer *o);
    A norm that is not finite changes nothing and is ERR_NUMERIC. */
 bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e);
 void optimizer_zero_grad(struct optimizer *o);
+
+/* Where the fp32 values of a group are, with its moments and its average; everything up to date. And the backend whose memory that is. */
+float *optimizer_weights(const struct optimizer *o, int group);
+const float *optimizer_gradients(const struct optimizer *o, int group); /* after optimizer_norm */
+struct backend *optimizer_backend(const struct optimizer *o, int group);
+/* After writing to the weights. */
+void optimizer_changed(struct optimizer *o);
+/* The update of params [first, last) of a set whose flat blocks are w, g, m, v: stretches of trained ones. */
+void optimizer_update(struct backend *b, const struct param_set *s, int first, int last, float *w, const float *g, const struct tensor *m,
+                      const struct tensor *v, const struct adamw *a);
 
 #endif

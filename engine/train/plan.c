@@ -103,7 +103,7 @@ static void tell_memory(struct trainer *t) {
        "memory: %.0f MiB at the peak of %.0f allowed: process %.0f, weights %.0f, gradients %.0f, moments and averages %.0f, passes %.0f "
        "(a training step %.0f), buffers %.0f",
        (double)p->memory * mib, (double)p->allowed * mib, (double)p->process * mib, (double)(p->weights + p->packed) * mib,
-       (double)p->gradients * mib, (double)(p->moments + p->averaged) * mib, (double)(p->work + p->scratch) * mib,
+       (double)p->gradients * mib, (double)(p->moments + p->averaged + p->home + p->away) * mib, (double)(p->work + p->scratch) * mib,
        (double)t->step_bytes * mib, (double)p->buffers * mib);
 }
 
@@ -145,8 +145,8 @@ bool plan_keep(const struct trainer *t, struct err *e) {
   char path[TRAINER_PATH + 16], text[256];
   const struct run_plan *p = &t->plan;
   keep_path(t, path, sizeof path);
-  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d bf16 %d\n", p->samples_batch, p->prior_batch, p->pdm_batch,
-                   p->bf16_moments);
+  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d bf16 %d offload %d\n", p->samples_batch, p->prior_batch, p->pdm_batch,
+                   p->bf16_moments, p->offloaded);
   return write_file(path, text, (size_t)n, e);
 }
 
@@ -154,16 +154,17 @@ bool plan_recall(struct trainer *t, struct err *e) {
   char path[TRAINER_PATH + 16], text[256] = "";
   struct blob b;
   struct err ignored = {0};
-  int n[4];
+  int n[5] = {0};
   keep_path(t, path, sizeof path);
   if (!t->s->resume || access(path, R_OK) != 0 || !blob_map(path, &b, &ignored)) return true;
   memcpy(text, b.data, b.size < sizeof text ? b.size : sizeof text - 1);
   blob_close(&b);
-  if (sscanf(text, "samples %d classes %d photographs %d bf16 %d", n, n + 1, n + 2, n + 3) != 4)
+  if (sscanf(text, "samples %d classes %d photographs %d bf16 %d offload %d", n, n + 1, n + 2, n + 3, n + 4) < 4)
     return err_set(e, ERR_INPUT, "%s: not what a run leaves there; start a new run directory", path);
   if (n[0] >= 1 && n[0] < t->own.samples.batch) t->own.samples.batch = n[0];
   if (n[1] >= 1 && n[1] < t->own.prior.batch) t->own.prior.batch = n[1];
   if (n[2] >= 1) t->pdm_batch = n[2];
+  if (n[4] && t->own.engine.offload == OFFLOAD_AUTO) t->own.engine.offload = OFFLOAD_YES;
   if (n[3] && t->own.engine.bf16_moments) t->own.train.moments_bf16 = true;
   return true;
 }

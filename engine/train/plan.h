@@ -52,6 +52,12 @@ bool plan_memory(struct trainer *t, struct err *e);
 enum { PLAN_SHORT = 6 };
 bool plan_evaluate(struct trainer *t, int evaluations, struct err *e);
 
+/* --- plan_offload.c ------------------------------------------------------------------------------------------------------------------------ */
+
+void plan_offload_set(struct trainer *t, bool on); /* decides it, until it is called again */
+bool plan_offload_helps(const struct trainer *t);  /* it may be tried where the run does not fit */
+void plan_offload_parts(struct trainer *t);        /* corrects the plan's weights, gradients, moments, averages; home and away */
+
 /* --- plan_refuse.c ------------------------------------------------------------------------------------------------------------------------ */
 
 struct size_text {

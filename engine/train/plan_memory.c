@@ -6,7 +6,8 @@
  *
  * Gradients and moments are memory of the kernel that nobody has touched before training begins: they do not count until then.
  * The order of concessions: blocks of the UNet computed again (exact, costs time), fewer pictures at once (samples, inversion, class images;
- * costs nothing but a little time), bf16 moments where the profile allows them. */
+ * costs nothing but a little time), weights and moments with the host (plan_offload.c; below adapters, where it costs nothing, this comes first),
+ * bf16 moments where the profile allows them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ static void fixed_parts(struct trainer *t) {
     p->moments += 2 * taken(t, t->set[i]->count * moment);
     if (t->s->train.ema_decay > 0) p->averaged += taken(t, t->set[i]->count * 4);
   }
+  plan_offload_parts(t);
 }
 
 static int64_t pixels(const struct trainer *t) {
@@ -74,7 +76,7 @@ static int64_t training_buffers(const struct trainer *t) {
 
 /* A piece of a flat block on its way to the state (checkpoint.c); what the host can read is written as it lies. */
 static int64_t saving_buffers(const struct trainer *t) {
-  if (t->b->op->host_memory) return 0;
+  if (t->b->op->host_memory || t->plan.home > 0) return 0;
   int64_t most = 0, piece = 1 << 26;
   for (int i = 0; i < t->sets; i++)
     if (t->set[i]->count > most) most = t->set[i]->count;
@@ -87,7 +89,7 @@ static void set_stage(struct trainer *t, int i, const struct pass_need *n, int64
   struct run_plan *p = &t->plan;
   p->packed = (int64_t)t->b->need.packed;
   p->scratch = (int64_t)t->b->need.scratch;
-  int64_t state = training ? p->gradients + p->moments + p->averaged : 0;
+  int64_t state = p->home + (training ? p->gradients + p->moments + p->averaged + p->away : 0);
   p->stage[i].work = n ? taken(t, (int64_t)n->work) : 0;
   p->stage[i].memory = p->process + p->weights + p->packed + p->scratch + state + p->stage[i].work + buffers;
 }
@@ -173,7 +175,7 @@ bool plan_evaluate(struct trainer *t, int evaluations, struct err *e) {
       p->memory = p->stage[i].memory;
       p->work = p->stage[i].work;
     }
-  int64_t known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->scratch + p->work;
+  int64_t known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->home + p->away + p->scratch + p->work;
   p->buffers = p->memory > known ? p->memory - known : 0;
   return true;
 }
@@ -265,6 +267,10 @@ static void tell_concessions(struct trainer *t, const struct settings *wanted) {
   if (t->todo.pdm.levels > 0 && t->pdm_batch < t->data.photographs)
     tell(t->sink, LOG_WARN, "to fit %s, the photographs are inverted %d at a time instead of all %d", allowed.s, t->pdm_batch,
          t->data.photographs);
+  if (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO)
+    tell(t->sink, LOG_WARN, "to fit %s, %s", allowed.s,
+         p->home > 0 ? "weights, gradients and moments lie in the host's memory, and the CPU updates them"
+                     : "the card has the networks' weights only in the type that it computes with (the result is the same)");
   if (t->own.train.moments_bf16 && !wanted->train.moments_bf16)
     tell(t->sink, LOG_WARN, "to fit %s, the optimiser's moments are kept in bf16, as bf16_moments in [engine] allows", allowed.s);
 }
@@ -282,10 +288,23 @@ static void find_limits(struct trainer *t) {
   if (t->s->engine.memory > 0 && t->s->engine.memory < p->allowed) p->allowed = t->s->engine.memory;
 }
 
+/* Where it may, and then without the other concessions at first. */
+static bool offload(struct trainer *t, const struct settings *wanted, struct err *e) {
+  if (!plan_offload_helps(t)) return true;
+  plan_offload_set(t, true);
+  t->own.samples.batch = wanted->samples.batch;
+  t->own.prior.batch = wanted->prior.batch;
+  t->options.recompute_blocks = 0;
+  return plan_evaluate(t, 0, e);
+}
+
 static bool fit(struct trainer *t, const struct settings *wanted, struct err *e) {
   struct run_plan *p = &t->plan;
   if (p->memory <= p->allowed) return true;
-  if (!concede(t, e)) return false;
+  if (t->s->train.mode == MODE_LORA && !offload(t, wanted, e)) return false;
+  if (p->memory > p->allowed && !concede(t, e)) return false;
+  if (p->memory > p->allowed && !offload(t, wanted, e)) return false;
+  if (p->memory > p->allowed && !concede(t, e)) return false;
   if (p->memory > p->allowed && t->s->engine.bf16_moments && t->s->train.mode == MODE_FULL && !t->s->train.moments_bf16) {
     t->own.train.moments_bf16 = true;
     t->own.samples.batch = wanted->samples.batch; /* there may be room for more again */
@@ -312,6 +331,7 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->process = (int64_t)process_memory() + slack;
   p->blocks = unet_blocks(t->m->unet);
   find_limits(t);
+  plan_offload_set(t, t->s->engine.offload == OFFLOAD_YES);
   bool ok = plan_evaluate(t, 0, e);
   if (ok) unet_rank_blocks(t->m->unet); /* of the pass that kept everything */
   ok = ok && fit(t, &wanted, e);
@@ -322,7 +342,7 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->pdm_batch = t->pdm_batch;
   p->bf16_moments = t->own.train.moments_bf16;
   p->waits = p->memory > p->available;
-  p->replanned = t->options.recompute_blocks > 0 || p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch ||
+  p->replanned = (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO) || t->options.recompute_blocks > 0 || p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch ||
                  p->pdm_batch < photographs || p->bf16_moments != wanted.train.moments_bf16;
   if (ok) tell_concessions(t, &wanted);
   if (ok) count_past(p);

@@ -76,19 +76,21 @@ static bool load_block(struct backend *b, const struct block *k, void *buffer, s
 static bool each_block(const char *dir, const struct optimizer *o, const char *const *names,
                        bool (*f)(struct backend *, const struct block *, void *, struct err *), struct err *e) {
   int64_t most = 16;
-  for (int i = 0; i < o->groups; i++)
+  bool on_host = true;
+  for (int i = 0; i < o->groups; i++) {
     if (o->group[i].set->count > most) most = o->group[i].set->count;
-  void *buffer =
-      o->b->op->host_memory ? NULL : malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float)); /* else it is written as it lies */
-  if (!buffer && !o->b->op->host_memory) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
+    on_host &= optimizer_backend(o, i)->op->host_memory;
+  }
+  void *buffer = on_host ? NULL : malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float)); /* else it is written as it lies */
+  if (!buffer && !on_host) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
   bool ok = true;
   for (int i = 0; ok && i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    const struct block block[] = {{dir, names[i], "weights", g->set->w, DT_F32, g->set->count},
+    const struct block block[] = {{dir, names[i], "weights", optimizer_weights(o, i), DT_F32, g->set->count},
                                   {dir, names[i], "moment1", g->m.data, g->m.type, g->set->count},
                                   {dir, names[i], "moment2", g->v.data, g->v.type, g->set->count},
                                   {dir, names[i], "average", g->ema, DT_F32, g->ema ? g->set->count : 0}};
-    for (int j = 0; ok && j < 4; j++) ok = f(o->b, block + j, buffer, e);
+    for (int j = 0; ok && j < 4; j++) ok = f(optimizer_backend(o, i), block + j, buffer, e);
   }
   free(buffer);
   return ok;
@@ -300,7 +302,7 @@ bool state_load(const char *run_dir, const struct run_state *s, struct optimizer
   if (!read_info(dir, &again, &o->step, e)) return false;
   run_state_release(&again);
   if (!each_block(dir, o, names, load_block, e)) return false;
-  for (int i = 0; i < o->groups; i++) param_set_changed(o->group[i].set);
+  optimizer_changed(o);
   return true;
 }
 

@@ -371,6 +371,8 @@ static bool open_all(struct trainer *t, struct err *e) {
   t->b = backend_open(t->s->engine.device, t->s->engine.threads, e);
   t->count = t->b ? backend_open_ops(&backend_count, 1, e) : NULL;
   if (!t->count) return false;
+  if (t->s->engine.offload == OFFLOAD_YES && t->b->op->host_memory)
+    tell(t->sink, LOG_WARN, "offload = yes: nothing is gained where the CPU computes, whose memory is the machine's");
   if (t->b->passed_over[0]) tell(t->sink, LOG_INFO, "%s: the CPU computes", t->b->passed_over);
   tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
   precision_apply(t->b, t->s->train.precision, t->sink);

@@ -26,7 +26,7 @@ static int64_t highest(const struct run_plan *p) {
 /* --- bytes ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Two steps, everything on: the region that was reserved is the one of the plan, and every page of it was used. */
-static void check_run(const char *model, int w, int h, bool full, bool recompute, bool probe) {
+static void check_run(const char *model, int w, int h, bool full, bool recompute, bool probe, bool away) {
   struct place p;
   struct run_result r;
   struct err e = {0};
@@ -37,6 +37,7 @@ static void check_run(const char *model, int w, int h, bool full, bool recompute
   s.train.mode = full ? MODE_FULL : MODE_LORA;
   s.train.text_encoder = full;
   s.train.recompute = recompute;
+  s.engine.offload = away ? OFFLOAD_YES : OFFLOAD_NO;
   s.checkpoints.save_weights = false;
   s.subject.hold_out = probe ? "photo-1.png" : ""; /* 64 passes */
   struct run_plan plan = plan_of(&s);
@@ -47,15 +48,17 @@ static void check_run(const char *model, int w, int h, bool full, bool recompute
   assert_true(r.work_planned > 0 && r.work_planned <= most);
   assert_in_range(r.work_touched, r.work_planned - page, r.work_planned + page);
   assert_int_equal(plan.recomputed, recompute ? plan.blocks : 0);
+  assert_true(plan.offloaded == away && (plan.home > 0) == (away && full) && (plan.away > plan.home) == (away && full));
   folder_remove_all(p.root);
 }
 
 static void test_planned_is_touched(void **state) {
   (void)state;
-  check_run("data/sd1", 64, 64, false, false, true);
-  check_run("data/sd1", 48, 72, true, false, false);
-  check_run("data/sd2", 64, 48, true, true, false);
-  check_run("../assets/tiny-sd", 64, 64, false, false, false);
+  check_run("data/sd1", 64, 64, false, false, true, false);
+  check_run("data/sd1", 48, 72, true, false, false, false);
+  check_run("data/sd1", 48, 72, true, false, false, true);
+  check_run("data/sd2", 64, 48, true, true, false, false);
+  check_run("../assets/tiny-sd", 64, 64, false, false, false, false);
 }
 
 /* Parts add up, and are those of the model: weights of the three networks, gradients and moments of what is trained. */

@@ -275,7 +275,10 @@ void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy,
     struct window k = {.n = c.n, .h = c.oh, .w = c.ow, .c = c.co, .oh = c.h, .ow = c.w, .s = *s, .transposed = true};
     char *room = cuda_scratch(b, of_w + slice);
     if (!room && !cuda_of(b)->rehearsing) return;
-    cuda_pack_weights(b, room, c.type, w->w, c.co, c.ci, c.taps, PACK_TAPS_O_I);
+    if (w->has_copy)
+      cuda_turn_weights(b, room, c.type, cuda_pack(b, w, c.type, NULL), c.co, c.ci, c.taps);
+    else
+      cuda_pack_weights(b, room, c.type, w->w, c.co, c.ci, c.taps, PACK_TAPS_O_I);
     by_products(b, &c, dx->data, c.n * c.h * c.w, c.ci, dy->data, &k, room, false, room ? room + of_w : NULL);
     return;
   }

@@ -151,6 +151,7 @@ static void cuda_close(struct backend *b) {
   cuda_conv_close(b);
   cuda_linear_close(b);
   cuda_memory_close(b);
+  cuda_beside_close(b);
   cuda_stream_close(b);
   cuda_libraries_close(b);
   free(c);
@@ -161,8 +162,8 @@ static bool cuda_open(struct backend *b, struct err *e) {
   struct cuda *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
-  if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_memory_open(b, e) &&
-      cuda_linear_open(b, e) && cuda_conv_open(b, e))
+  if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_beside_open(b, e) &&
+      cuda_memory_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
@@ -192,6 +193,16 @@ const struct backend_ops backend_cuda = {
     .taken = cuda_taken,
     .rehearse = cuda_rehearse,
     .has_tf32 = cuda_has_tf32,
+    .host_alloc = cuda_host_alloc,
+    .host_release = cuda_host_release,
+    .host_taken = cuda_host_taken,
+    .mark = cuda_mark,
+    .send = cuda_send,
+    .fetch = cuda_fetch,
+    .follow = cuda_follow,
+    .wait = cuda_wait_mark,
+    .copy_bytes = cuda_copy_bytes,
+    .copy_fill = cuda_copy_fill,
     .fill = cuda_fill,
     .cast = cuda_cast,
     .axpby = cuda_axpby,

@@ -46,6 +46,10 @@ void *ref_alloc(struct backend *b, size_t bytes, struct err *e);
 void ref_release(struct backend *b, void *p, size_t bytes);
 void ref_copy(struct backend *b, void *dst, const void *src, size_t bytes); /* upload, download, move */
 void ref_drop_pack(struct backend *b, struct param *p);
+void ref_mark(struct backend *b, int mark); /* mark, follow, wait */
+void ref_copy_at_once(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after); /* send, fetch */
+size_t ref_copy_bytes(const struct param *p, enum dtype type);
+void ref_copy_fill(struct backend *b, struct param *p, const float *values);
 
 void ref_fill(struct backend *b, struct tensor *y, float value);
 void ref_cast(struct backend *b, struct tensor *y, const struct tensor *x);
