@@ -286,7 +286,7 @@ void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool 
   all_sets(m, set);
   for (int i = 0; i < 3; i++)
     if (lodged)
-      lodge_plan(&m->lodge, b, set[i], i == 1 ? DT_F32 : act); /* the text encoder computes in fp32 */
+      lodge_plan(&m->lodge, b, set[i], i == 0 ? act : DT_F32); /* the text encoder and the VAE compute in fp32 */
     else
       lodge_forget(set[i]);
 }
@@ -305,6 +305,28 @@ bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e
             load(m, vae_params(m->vae), m->files[MODEL_VAE], "VAE", e) && start_adapters(m, seed, e);
   close_files(m);
   return ok;
+}
+
+static bool read_values(const struct param_set *s, const struct st_set *files, float *out, struct err *e) {
+  for (int i = 0; i < s->n; i++) {
+    const struct param *p = s->p[i];
+    if (!st_floats(model_tensor(files, p->name), 0, p->count, out + p->offset))
+      return err_set(e, ERR_INPUT, "the tensor \"%s\" cannot be read again", p->name);
+  }
+  st_set_forget(files);
+  return true;
+}
+
+float *model_read_again(struct model *m, enum model_part part, struct err *e) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  float *out = calloc((size_t)set[part]->count, sizeof *out);
+  bool ok = out || err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)set[part]->count * 4e-9);
+  ok = ok && open_files(m, e) && read_values(set[part], m->files[part], out, e);
+  close_files(m);
+  if (ok) return out;
+  free(out);
+  return NULL;
 }
 
 struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {

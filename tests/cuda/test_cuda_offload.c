@@ -55,6 +55,15 @@ static void test_bf16(void **state) {
   check_same(&k, 4);
 }
 
+/* The weights below adapters are on the card in the kernels' type alone; what is trained stays there whole. */
+static void test_lora(void **state) {
+  (void)state;
+  struct offload_case k = {.backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 1};
+  check_same(&k, 0);
+  k.act = DT_F32;
+  check_same(&k, 1);
+}
+
 /* Data gradients by products want the weights in another order still. */
 static void without_library(struct backend *b) {
   cuda_conv_without_library(b, true);
@@ -188,7 +197,7 @@ static void test_calls_fail(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_bf16), cmocka_unit_test(test_by_products),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_bf16), cmocka_unit_test(test_lora), cmocka_unit_test(test_by_products),
                                      cmocka_unit_test(test_bytes), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_calls_fail)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ enum { OFFLOAD_SIDE = 6, OFFLOAD_SLOTS = 2, OFFLOAD_TOKENS = OFFLOAD_SIDE * OFFL
 struct offload_case {
   const char *backend, *model;
   enum dtype act, moments;
-  bool text, recompute, ema, frozen; /* frozen: two parameters of the UNet are not trained */
+  bool text, recompute, ema;
+  bool frozen, lora; /* two parameters of the UNet are not trained; adapters alone are */
   int accumulation, steps, threads;
   const struct backend_ops *op;              /* in place of the backend's table; NULL: that */
   void (*opened)(struct backend *b);         /* called with the backend before anything is read; NULL: nothing */
@@ -52,10 +53,15 @@ static inline void offload_open(struct offload_bench *f, bool away) {
   if (!f->b || !f->count) fail_msg("%s", e.text);
   if (k->op && away) f->b->op = k->op;
   if (k->opened) k->opened(f->b);
-  struct model_want w = {.train_unet = true, .train_text = k->text};
+  struct lora_spec unet = {2, 3, 4, {"to_q", "to_k", "to_v", "to_out.0"}}, text = {2, 3, 2, {"q_proj", "v_proj"}};
+  struct model_want w = {.train_unet = !k->lora, .train_text = !k->lora && k->text};
+  if (k->lora) w.unet_lora = &unet;
+  if (k->lora && k->text) w.text_lora = &text;
   f->m = model_open_headers(f->count, &s, &w, &e);
   if (!f->m) fail_msg("%s", e.text);
   struct param_set *set[2] = {unet_params(f->m->unet), clip_params(f->m->text)};
+  if (k->lora) set[0] = unet_lora(f->m->unet)->params;
+  if (k->lora && k->text) set[1] = clip_lora(f->m->text)->params;
   if (k->frozen) set[0]->p[20]->frozen = set[0]->p[21]->frozen = true;
   if (away) model_lodge(f->m, f->b, k->act, true);
   if (!model_read(f->m, f->b, 0, &e)) fail_msg("%s", e.text);

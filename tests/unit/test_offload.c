@@ -59,6 +59,12 @@ static void test_fast(void **state) {
                                       .recompute = i == 3, .accumulation = 1 + i % 2, .steps = 3, .threads = 2});
 }
 
+/* Where nothing would be copied frozen networks stay as they are. */
+static void test_adapters(void **state) {
+  (void)state;
+  check_same(&(struct offload_case){.backend = "auto", .model = "sd1", .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 2});
+}
+
 /* A parameter is in one block, the blocks are in order, and a UNet has many. */
 static void test_blocks(void **state) {
   (void)state;
@@ -83,6 +89,7 @@ static void test_blocks(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks),        cmocka_unit_test(test_unet),    cmocka_unit_test(test_text_too),
                                      cmocka_unit_test(test_accumulation),  cmocka_unit_test(test_recomputation), cmocka_unit_test(test_average),
-                                     cmocka_unit_test(test_frozen_ones),   cmocka_unit_test(test_fast)};
+                                     cmocka_unit_test(test_frozen_ones),   cmocka_unit_test(test_fast),
+                                     cmocka_unit_test(test_adapters)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
