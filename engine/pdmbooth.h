@@ -13,10 +13,11 @@
 #include "formats/source.h"
 
 enum train_mode { MODE_FULL, MODE_LORA };
-enum precision { PRECISION_FP32, PRECISION_BF16 };
+enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_FP16, PRECISION_TF32 }; /* a run's state knows them by number */
 enum moments { MOMENTS_FP32, MOMENTS_BF16, MOMENTS_8BIT }; /* what AdamW's moments are kept in; from dear to cheap */
 enum gradients { GRADIENTS_FP32, GRADIENTS_BF16 };
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
+enum offload_when { OFFLOAD_AUTO, OFFLOAD_YES, OFFLOAD_NO }; /* AUTO: where a card's memory does not do */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
 
@@ -102,6 +103,7 @@ struct settings {
     const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
     int on_finish_limit;
     int least_moments; /* enum moments: what is allowed where [train] moments do not fit */
+    int offload;       /* enum offload_when: weights, gradients and moments of a full fine-tune in the host's memory, updated by the CPU */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     int on_full;           /* enum on_full */
     const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
@@ -116,7 +118,7 @@ struct settings {
 struct metrics {
   int step;                           /* from 1 */
   double instance, prior, pdm, total; /* NAN where a term is off */
-  double lr, grad_norm, seconds;      /* of this step */
+  double lr, grad_norm, seconds;      /* of this step; grad_norm NAN: fp16 overflowed, the step made no update */
   double probe;                       /* NAN where it was not computed at this step */
 };
 
@@ -223,18 +225,29 @@ struct run_plan {
   int64_t host_allowed, host_machine, host_available; /* card: as above, of RAM */
   int64_t process, weights, packed;          /* of the peak: before the weights are read; weights; copies in another layout */
   int64_t gradients, moments, averaged;      /* of what is trained */
+  int64_t home, away;                        /* offloaded: of what is trained, in the host's memory: weights; gradients, moments, averages */
   int64_t scratch, work, buffers;            /* of the backend; the region of the passes; pictures, rows and the like, of the process always */
   int64_t left;                              /* bytes on disk when all is done */
   int blocks, recomputed;                    /* of the UNet: how many of its blocks are computed again in the backward pass */
   int samples_batch, prior_batch, pdm_batch; /* pictures at once, as planned */
+  bool offloaded;                            /* fp32 values of the networks are not in the device's memory */
   int moments_kind;                          /* enum moments, as planned */
   bool replanned, waits;                     /* replanned: something is not as the profile says; waits: more than is available now */
   bool measured;                             /* seconds are from passes of this model's shapes, not from a rule of thumb */
   double seconds, flops;
 };
 
+/* What a training step calls `calls` times: flops and bytes of one call, where each operand is read or written once. */
+struct plan_operation {
+  const char *name, *type; /* "conv_dw", "BF16": of the activations */
+  char shape[96];          /* "4x64x64x320 to 640, 3x3" */
+  double calls, flops, bytes;
+};
+
 struct plan_options {
   bool measure; /* run operations of the real shapes: seconds to half a minute */
+  void (*operation)(void *user, const struct plan_operation *op); /* told each operation of a micro-batch's step; NULL: not wanted */
+  void *user;
 };
 
 /* ERR_FIT with remedies where it fits neither memory nor disk; *out then holds what was found. Writes nothing. */
@@ -281,6 +294,8 @@ bool engine_sample(const struct sample_job *j, const struct embedded_file *embed
 /* Opens a device ("auto", "cpu" ...) and multiplies matrices of 1024 x 1024 fp32 numbers for about so many seconds. text: one line on the device, such as
    "cpu: oneDNN 2.6.3, avx512, 8 threads"; *rate: floating-point operations a second. ERR_FIT: this build has no such device, or it cannot be used. */
 bool engine_try_device(const char *device, int threads, double seconds, char *text, size_t n, double *rate, struct err *e);
+/* A device that some build knows: "auto", "cpu", "ref", "cuda", and "cuda:1" and so on for one of several cards. */
+bool engine_device_is_known(const char *device);
 /* Whether a run could begin with the model (a diffusers directory or "embedded"): configurations, every tensor's presence, type and shape; no weights are
    loaded. ERR_INPUT with a sentence. */
 struct model_facts {

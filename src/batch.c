@@ -23,7 +23,7 @@ struct batch_options {
   struct text_list set;
   const char *run_dir, *dump;
   bool resume, wait, quiet, json;
-  int device;              /* in device_words; -1: as the profile says */
+  const char *device;              /* NULL: as the profile says */
   int threads, dump_steps; /* 0: not given */
   int nice;                /* 0: not given */
   bool wait_memory;
@@ -297,7 +297,7 @@ static bool open_run(struct batch *b, struct err *e) {
   struct settings *s = &b->profile.settings;
   b->profile_open = profile_load(&b->profile, b->path, embedded_files, o->set.text, o->set.n, e);
   if (!b->profile_open || !profile_inputs(&b->profile, e)) return false;
-  if (o->device >= 0) s->engine.device = device_words[o->device];
+  if (o->device) s->engine.device = o->device;
   if (o->threads) s->engine.threads = o->threads;
   s->dump_dir = "";
   if ((o->nice && !busy_nice(o->nice, e)) || !wait_turn(b, e) || !check_plan(b, e)) return false;
@@ -443,8 +443,8 @@ static const struct option_spec batch_table[] = {
     {"resume", NULL, "go on with the run in --run-dir, or with the newest run of this profile; begin where there is none", OPTION_FLAG,
      AT(resume)},
     {"wait", NULL, "wait while another process is at work on the run, instead of ending with status 1", OPTION_FLAG, AT(wait)},
-    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default: as the profile says)", OPTION_WORD, AT(device),
-     .words = device_words},
+    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default: as the profile says)", OPTION_NAME, AT(device),
+     .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"quiet", NULL, "say nothing but errors on standard error; log.txt has the rest", OPTION_FLAG, AT(quiet)},
     {"json", NULL, "say everything on standard error as JSON, one object a line; see pdmbooth-tui(1)", OPTION_FLAG, AT(json)},
@@ -468,6 +468,5 @@ const struct command_spec batch_command = {
         "Progress goes to standard error; one line of JSON on standard output says how it ended.",
     .options = batch_table,
     .options_size = sizeof(struct batch_options),
-    .defaults = &(const struct batch_options){.device = -1},
     .run = batch_main,
 };

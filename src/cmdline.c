@@ -53,6 +53,12 @@ static bool take_word(const struct option_spec *o, const char *text, int *out, s
   return wrong(e, o, text, allowed);
 }
 
+static bool take_name(const struct option_spec *o, const char *text, const char **out, struct err *e) {
+  int ignored;
+  *out = text;
+  return o->accepts(text) || take_word(o, text, &ignored, e);
+}
+
 static bool take_size(const struct option_spec *o, const char *text, int out[2], struct err *e) {
   char *end, allowed[80];
   long w = strtol(text, &end, 10), h = w;
@@ -105,6 +111,8 @@ static bool take_option(struct cmdline *l, const struct option_spec *o, const ch
       return take_seed(o, text, p, e);
     case OPTION_WORD:
       return take_word(o, text, p, e);
+    case OPTION_NAME:
+      return take_name(o, text, p, e);
     case OPTION_SIZE:
       return take_size(o, text, p, e);
     case OPTION_BYTES:

@@ -19,6 +19,7 @@ enum option_type {
   OPTION_NUMBER, /* double, min to max */
   OPTION_SEED,   /* uint64_t */
   OPTION_WORD,   /* int: index in words */
+  OPTION_NAME,   /* const char *, points into argv: one of words, or another that `accepts` takes */
   OPTION_SIZE,   /* int[2], width and height, each min to max: "512" or "512x768" */
   OPTION_BYTES,  /* int64_t, 0 to max: "12G" */
 };
@@ -30,12 +31,13 @@ struct text_list {
 
 struct option_spec {
   const char *name;  /* without the two minus signs; NULL ends a table */
-  const char *value; /* what stands for the value in the help: "DIR"; NULL: none, or the words of OPTION_WORD */
+  const char *value; /* what stands for the value in the help: "DIR"; NULL: none, or the words of OPTION_WORD and OPTION_NAME */
   const char *help;  /* what it does, with its default; begins small, ends without a full stop */
   enum option_type type;
   size_t offset; /* of its place in the command's options struct */
   double min, max;
-  const char *const *words; /* OPTION_WORD; NULL ends */
+  const char *const *words; /* OPTION_WORD, OPTION_NAME; NULL ends */
+  bool (*accepts)(const char *text); /* OPTION_NAME */
 };
 
 struct command_spec {

@@ -22,10 +22,8 @@ const struct command_spec *const commands[] = {
 };
 /* clang-format on */
 
-/* "cuda" is the first card that is visible; those of one machine are eight at most (key_table.c has the same words) */
-const char *const device_words[] = {"auto",   "cpu",    "cuda",   "cuda:0", "cuda:1", "cuda:2", "cuda:3",
-                                    "cuda:4", "cuda:5", "cuda:6", "cuda:7", "ref",    NULL};
-const char *const precision_words[] = {"fp32", "bf16", NULL};                    /* enum precision */
+const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL}; /* and "cuda:1": backend_name_is_valid */
+const char *const precision_words[] = {"fp32", "bf16", "fp16", "tf32", NULL};    /* enum precision */
 const char *const sampler_words[] = {"pndm", "ddim", "dpmpp_2m", "euler", NULL}; /* enum sampler_kind */
 
 const char *const dtype_words[] = {"fp32", "bf16", "fp16", NULL}; /* enum dtype */

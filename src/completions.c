@@ -6,7 +6,7 @@
 #include "text.h"
 
 enum completion completion_of(const struct option_spec *o) {
-  if (o->type == OPTION_WORD) return COMPLETE_WORDS;
+  if (o->type == OPTION_WORD || o->type == OPTION_NAME) return COMPLETE_WORDS;
   if (!o->value || (o->type != OPTION_TEXT && o->type != OPTION_LIST)) return COMPLETE_NOTHING;
   if (!strcmp(o->value, "SECTION.KEY=VALUE")) return COMPLETE_KEYS;
   if (!strcmp(o->value, "MODEL")) return COMPLETE_MODELS;

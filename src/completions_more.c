@@ -33,11 +33,7 @@ static void zsh_option(FILE *out, const struct option_spec *o) {
     fputc(':', out);
     quoted(out, o->value ? o->value : "word", ":\\[]");
     fputc(':', out);
-    if (kind == COMPLETE_WORDS) {
-      fputc('(', out);
-      quoted(out, completion_words(o, words, sizeof words), ":\\[]");
-      fputc(')', out);
-    }
+    if (kind == COMPLETE_WORDS) fprintf(out, "(%s)", completion_words(o, words, sizeof words));
     if (kind != COMPLETE_WORDS) fputs(action[kind], out);
   }
   fputs("' \\\n", out);

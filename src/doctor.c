@@ -13,7 +13,8 @@
 
 struct doctor_options {
   bool json;
-  int device, threads;
+  const char *device;
+  int threads;
   double seconds;
 };
 
@@ -55,7 +56,7 @@ static void look_at_engine(struct doctor *d, const struct doctor_options *o) {
   struct err e = {0};
   char text[256];
   double rate = 0;
-  if (!engine_try_device(device_words[o->device], o->threads, o->seconds, d->device, sizeof d->device, &d->rate, &e))
+  if (!engine_try_device(o->device ? o->device : "auto", o->threads, o->seconds, d->device, sizeof d->device, &d->rate, &e))
     add_problem(d, strings_printf(&d->owner, "the engine does not run: %s", e.text));
   engine_try_device("cuda", 0, 0, text, sizeof text, &rate, &d->cuda);
 }
@@ -94,8 +95,8 @@ static void find_lacks(struct doctor *d) {
   if (!strstr(d->device, "oneDNN") && !strncmp(d->device, "cpu", 3))
     add_lack(d, "oneDNN, which makes the CPU engine several times faster; build again with it", "libdnnl-dev");
   if (nvidia && !*d->gpu.driver && !d->gpu.cuda) add_lack(d, "NVIDIA's driver for the graphics card", "nvidia-driver");
-  if (nvidia && !*d->gpu.cublas) add_lack(d, "cuBLAS, for the CUDA engine that comes later", "nvidia-cuda-toolkit");
-  if (nvidia && !*d->gpu.cudnn) add_lack(d, "cuDNN, for the CUDA engine that comes later", "nvidia-cudnn");
+  if (nvidia && !*d->gpu.cublas) add_lack(d, "cuBLAS, for the CUDA engine", "nvidia-cuda-toolkit");
+  if (nvidia && !*d->gpu.cudnn) add_lack(d, "cuDNN, for the CUDA engine", "nvidia-cudnn");
   if (d->models == 1) add_lack(d, "a Stable Diffusion model in the Hugging Face cache; any diffusers directory serves as well", "");
   if (d->terminal.there && !d->terminal.sixel) add_lack(d, "a terminal that draws pictures (sixel), such as foot or mlterm", "foot");
 }
@@ -127,7 +128,7 @@ static int doctor_main(void *options, int operands, char **operand) {
 
 static const struct option_spec doctor_table[] = {
     {"json", NULL, "print one JSON object", OPTION_FLAG, AT(json)},
-    {"device", NULL, "try this engine (default auto: what a run would take)", OPTION_WORD, AT(device), .words = device_words},
+    {"device", NULL, "try this engine (default auto: what a run would take)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"seconds", "X", "how long to measure (default 1)", OPTION_NUMBER, AT(seconds), 0, 60},
     {0},

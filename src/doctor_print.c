@@ -35,13 +35,23 @@ static void print_machine(const struct doctor *d, FILE *out) {
   if (d->disk_cache >= 0) line(out, "", "%.1f GiB free in %s", gib(d->disk_cache), d->cache);
 }
 
+/* "NVIDIA A100, 80.0 GiB, 79.1 GiB free, compute capability 8.0, 41 C, 3 % busy, ECC on" */
+static void print_card(const struct gpu *g, const char *title, FILE *out) {
+  char text[320];
+  int n = snprintf(text, sizeof text, "%s", g->name);
+  if (g->memory) n += snprintf(text + n, sizeof text - (size_t)n, ", %.1f GiB", gib(g->memory));
+  if (g->told && g->memory) n += snprintf(text + n, sizeof text - (size_t)n, ", %.1f GiB free", gib(g->free));
+  if (g->capability) n += snprintf(text + n, sizeof text - (size_t)n, ", compute capability %d.%d", g->capability / 10, g->capability % 10);
+  if (g->told && g->temperature >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d C", g->temperature);
+  if (g->told && g->load >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d %% busy", g->load);
+  if (g->told && g->ecc >= 0) snprintf(text + n, sizeof text - (size_t)n, ", ECC %s", g->ecc ? "on" : "off");
+  line(out, title, "%s", text);
+}
+
 static void print_gpu(const struct doctor *d, FILE *out) {
   const struct gpu_facts *g = &d->gpu;
   if (!g->n) line(out, "Graphics", "no card found");
-  for (int i = 0; i < g->n; i++) {
-    if (g->gpu[i].memory) line(out, i ? "" : "Graphics", "%s, %.1f GiB", g->gpu[i].name, gib(g->gpu[i].memory));
-    if (!g->gpu[i].memory) line(out, i ? "" : "Graphics", "%s", g->gpu[i].name);
-  }
+  for (int i = 0; i < g->n; i++) print_card(&g->gpu[i], i ? "" : "Graphics", out);
   if (*g->driver || g->cuda) {
     char version[32] = "";
     if (g->cuda) text_put(version, sizeof version, ", CUDA up to %d.%d", g->cuda / 1000, g->cuda % 1000 / 10);
@@ -112,7 +122,13 @@ static void add_gpus(cJSON *root, const struct doctor *d) {
   for (int i = 0; i < d->gpu.n; i++) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "name", d->gpu.gpu[i].name);
-    cJSON_AddNumberToObject(o, "memory", (double)d->gpu.gpu[i].memory);
+    const struct gpu *g = &d->gpu.gpu[i];
+    cJSON_AddNumberToObject(o, "memory", (double)g->memory);
+    if (g->told) cJSON_AddNumberToObject(o, "free", (double)g->free);
+    if (g->capability) cJSON_AddNumberToObject(o, "compute_capability", g->capability / 10.0);
+    if (g->told && g->temperature >= 0) cJSON_AddNumberToObject(o, "temperature", g->temperature);
+    if (g->told && g->load >= 0) cJSON_AddNumberToObject(o, "load", g->load);
+    if (g->told && g->ecc >= 0) cJSON_AddBoolToObject(o, "ecc", g->ecc);
     json_append(list, o);
   }
   cJSON_AddStringToObject(root, "nvidia_driver", d->gpu.driver);

@@ -62,18 +62,23 @@ typedef int (*cuda_memory)(size_t *out, int device);
 /* A function's address through an integer: C has no cast from an object pointer. */
 #define FUNCTION(type, library, name) ((type)(uintptr_t)dlsym(library, name))
 
+/* NVIDIA's cards are about to be listed anew: what the bus says of them goes. */
+static void drop_nvidia(struct gpu_facts *f) {
+  int others = 0;
+  for (int i = 0; i < f->n; i++) {
+    if (!f->gpu[i].nvidia) f->gpu[others++] = f->gpu[i];
+  }
+  f->n = others;
+}
+
 static void take_devices(struct gpu_facts *f, void *cuda) {
   cuda_int count = FUNCTION(cuda_int, cuda, "cuDeviceGetCount");
   cuda_device get = FUNCTION(cuda_device, cuda, "cuDeviceGet");
   cuda_name name = FUNCTION(cuda_name, cuda, "cuDeviceGetName");
   cuda_memory memory = FUNCTION(cuda_memory, cuda, "cuDeviceTotalMem_v2");
-  int n = 0, others = 0, device;
+  int n = 0, device;
   if (!count || !get || !name || !memory || count(&n) || n < 1) return;
-  /* the driver's names in place of what the bus says of NVIDIA's cards */
-  for (int i = 0; i < f->n; i++) {
-    if (!f->gpu[i].nvidia) f->gpu[others++] = f->gpu[i];
-  }
-  f->n = others;
+  drop_nvidia(f);
   for (int i = 0; i < n && f->n < MAX_GPUS; i++) {
     struct gpu *g = &f->gpu[f->n];
     size_t bytes = 0;
@@ -91,6 +96,76 @@ static void ask_driver(struct gpu_facts *f) {
   if (version && version(&f->cuda)) f->cuda = 0;
   if (init && !init(0)) take_devices(f, cuda);
   if (cuda) dlclose(cuda);
+}
+
+/* --- NVML: what nvidia-smi shows. 0 is success; a card is a pointer --------------------------------------------------------------------- */
+
+struct nvml_memory {
+  unsigned long long total, free, used;
+};
+struct nvml_load {
+  unsigned gpu, memory;
+};
+
+struct nvml {
+  int (*init)(void);
+  int (*shutdown)(void);
+  int (*driver)(char *out, unsigned n);
+  int (*count)(unsigned *out);
+  int (*card)(unsigned index, void **out);
+  int (*name)(void *card, char *out, unsigned n);
+  int (*memory)(void *card, struct nvml_memory *out);
+  /* may be missing */
+  int (*capability)(void *card, int *major, int *minor);
+  int (*temperature)(void *card, int sensor, unsigned *out);
+  int (*load)(void *card, struct nvml_load *out);
+  int (*ecc)(void *card, int *now, int *pending);
+};
+
+static bool find_nvml(void *library, struct nvml *v) {
+  v->init = FUNCTION(int (*)(void), library, "nvmlInit_v2");
+  v->shutdown = FUNCTION(int (*)(void), library, "nvmlShutdown");
+  v->driver = FUNCTION(int (*)(char *, unsigned), library, "nvmlSystemGetDriverVersion");
+  v->count = FUNCTION(int (*)(unsigned *), library, "nvmlDeviceGetCount_v2");
+  v->card = FUNCTION(int (*)(unsigned, void **), library, "nvmlDeviceGetHandleByIndex_v2");
+  v->name = FUNCTION(int (*)(void *, char *, unsigned), library, "nvmlDeviceGetName");
+  v->memory = FUNCTION(int (*)(void *, struct nvml_memory *), library, "nvmlDeviceGetMemoryInfo");
+  v->capability = FUNCTION(int (*)(void *, int *, int *), library, "nvmlDeviceGetCudaComputeCapability");
+  v->temperature = FUNCTION(int (*)(void *, int, unsigned *), library, "nvmlDeviceGetTemperature");
+  v->load = FUNCTION(int (*)(void *, struct nvml_load *), library, "nvmlDeviceGetUtilizationRates");
+  v->ecc = FUNCTION(int (*)(void *, int *, int *), library, "nvmlDeviceGetEccMode");
+  return v->init && v->shutdown && v->driver && v->count && v->card && v->name && v->memory;
+}
+
+static bool ask_card(const struct nvml *v, unsigned index, struct gpu *g) {
+  void *card;
+  struct nvml_memory memory = {0};
+  struct nvml_load load;
+  unsigned degrees;
+  int major, minor, pending;
+  *g = (struct gpu){.nvidia = true, .told = true, .temperature = -1, .load = -1, .ecc = -1};
+  if (v->card(index, &card) || v->name(card, g->name, sizeof g->name)) return false;
+  if (!v->memory(card, &memory)) g->memory = (int64_t)memory.total, g->free = (int64_t)memory.free;
+  if (v->capability && !v->capability(card, &major, &minor)) g->capability = 10 * major + minor;
+  if (v->temperature && !v->temperature(card, 0, &degrees)) g->temperature = (int)degrees;
+  if (v->load && !v->load(card, &load)) g->load = (int)load.gpu;
+  if (v->ecc && v->ecc(card, &g->ecc, &pending)) g->ecc = -1;
+  return true;
+}
+
+static void ask_nvml(struct gpu_facts *f) {
+  void *library = dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL);
+  struct nvml v;
+  unsigned n = 0;
+  if (library && find_nvml(library, &v) && !v.init()) {
+    (void)v.driver(f->driver, sizeof f->driver);
+    if (v.count(&n)) n = 0;
+    if (n) drop_nvidia(f);
+    for (unsigned i = 0; i < n && f->n < MAX_GPUS; i++)
+      if (ask_card(&v, i, &f->gpu[f->n])) f->n++;
+    (void)v.shutdown();
+  }
+  if (library) dlclose(library);
 }
 
 /* In one of the directories of LD_LIBRARY_PATH. */
@@ -132,6 +207,7 @@ void gpu_look(struct gpu_facts *f) {
   list_cards(f);
   read_driver(f);
   ask_driver(f);
+  ask_nvml(f);
   find_library("libcublasLt", 14, 11, f->cublas, sizeof f->cublas);
   find_library("libcudnn", 10, 8, f->cudnn, sizeof f->cudnn);
 }

@@ -221,7 +221,7 @@ bool key_store(const struct key *k, const char *text, struct strings *owner, str
     case KEY_CHOICE:
       return parse_choice(k, text, p);
     case KEY_WORD:
-      return in_list(k->choices, "|", text, NULL) && store_string(text, owner, p);
+      return (in_list(k->choices, "|", text, NULL) || (k->accepts && k->accepts(text))) && store_string(text, owner, p);
     case KEY_SIZE:
       return parse_size(k, text, p, (int *)(void *)((char *)s + k->count_offset));
     case KEY_BYTES:

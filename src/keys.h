@@ -15,7 +15,7 @@ enum key_type {
   KEY_FLOAT,  /* double */
   KEY_STRING, /* const char * */
   KEY_CHOICE, /* int: index in choices */
-  KEY_WORD,   /* const char *: one of choices */
+  KEY_WORD,   /* const char *: one of choices, or another that `accepts` takes */
   KEY_SIZE,   /* two ints, width and height: "512" or "512x768" */
   KEY_BYTES,  /* int64_t: "12G", "800M" */
   KEY_PATH,   /* const char *, relative to the profile's directory */
@@ -30,6 +30,7 @@ struct key {
   double min, max;         /* numbers; KEY_LIST: max is the capacity */
   const char *choices;     /* "full|lora", in the order of the enum */
   const char *synonyms;    /* of choices: "no=fp32" */
+  bool (*accepts)(const char *text); /* KEY_WORD; NULL: the choices only */
   size_t offset, count_offset;
   const char *help; /* one sentence */
 };

@@ -14,7 +14,8 @@ enum { MOST = 256 };
 struct masks_options {
   struct text_list set;
   const char *out;
-  int device, threads;
+  const char *device; /* NULL: as the profile says */
+  int threads;
   bool quiet;
 };
 
@@ -60,7 +61,7 @@ static bool make(struct masks *k, const char *file, const struct masks_options *
   const struct sink sink = {.user = k, .log = on_log, .progress = on_progress, .mask = on_mask, .poll = signals_poll};
   bool ok = profile_load(&p, file, embedded_files, o->set.text, o->set.n, e);
   if (ok) {
-    if (o->device >= 0) p.settings.engine.device = device_words[o->device];
+    if (o->device) p.settings.engine.device = o->device;
     if (o->threads) p.settings.engine.threads = o->threads;
     if (o->out)
       text_put(dir, sizeof dir, "%s", o->out);
@@ -95,7 +96,7 @@ static int masks_main(void *options, int operands, char **operand) {
 static const struct option_spec masks_table[] = {
     {"out", "DIR", "where masks, overlays and sheet.png go (default: SUBJECT-masks here)", OPTION_TEXT, AT(out)},
     {"set", "SECTION.KEY=VALUE", "override a key of the profile (repeat for more)", OPTION_LIST, AT(set)},
-    {"device", NULL, "where to compute (default: as the profile says)", OPTION_WORD, AT(device), .words = device_words},
+    {"device", NULL, "where to compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"quiet", NULL, "say nothing but errors on standard error", OPTION_FLAG, AT(quiet)},
     {0},
@@ -114,6 +115,5 @@ const struct command_spec masks_command = {
         "The paths of overlays and sheet go to standard output.",
     .options = masks_table,
     .options_size = sizeof(struct masks_options),
-    .defaults = &(const struct masks_options){.device = -1},
     .run = masks_main,
 };

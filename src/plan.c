@@ -13,14 +13,19 @@
 struct plan_command_options {
   struct text_list set;
   const char *run_dir;
-  bool resume, json, measure, wait_memory;
-  int device;  /* in device_words; -1: as the profile says */
+  bool resume, json, measure, operations, wait_memory;
+  const char *device; /* NULL: as the profile says */
   int threads; /* 0: not given */
 };
 
 static void on_log(void *user, enum log_level level, const char *text) {
   (void)user;
   if (level == LOG_WARN) fprintf(stderr, "warning: %s\n", text);
+}
+
+/* A line of --operations, columns separated by tabs. */
+static void on_operation(void *user, const struct plan_operation *op) {
+  fprintf(user, "%s\t%s\t%s\t%.0f\t%.6g\t%.6g\n", op->name, op->type, op->shape, op->calls, op->flops, op->bytes);
 }
 
 static void put(const struct run_plan *p, const struct err *e, bool json) {
@@ -44,15 +49,17 @@ static int plan_profile(const char *path, const struct plan_command_options *o) 
   bool ok = profile_load(&profile, path, embedded_files, o->set.text, o->set.n, &e) && profile_inputs(&profile, &e) &&
             rundir_find(&dir, &profile, o->run_dir, o->resume, &e);
   if (ok) {
-    if (o->device >= 0) s->engine.device = device_words[o->device];
+    if (o->device) s->engine.device = o->device;
     if (o->threads) s->engine.threads = o->threads;
     s->engine.wait = o->wait_memory;
     s->run_dir = dir.path;
     s->resume = dir.resumed;
     s->dump_dir = "";
-    ok = engine_plan(s, embedded_files, &sink, &(struct plan_options){.measure = o->measure}, &p, &e);
+    if (o->operations) puts("operation\ttype\tshape\tcalls\tflops\tbytes");
+    const struct plan_options options = {.measure = o->measure, .operation = o->operations ? on_operation : NULL, .user = stdout};
+    ok = engine_plan(s, embedded_files, &sink, &options, &p, &e);
   }
-  put(&p, &e, o->json);
+  if (!o->operations) put(&p, &e, o->json);
   int status = ok ? 0 : say_error(&e);
   rundir_close(&dir);
   profile_release(&profile);
@@ -80,7 +87,9 @@ static const struct option_spec plan_table[] = {
     {"wait-memory", NULL, "plan for the whole memory of the machine or the card, as --batch --wait-memory does, not for what is free now", OPTION_FLAG,
      AT(wait_memory)},
     {"json", NULL, "print JSON", OPTION_FLAG, AT(json)},
-    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_WORD, AT(device), .words = device_words},
+    {"operations", NULL, "print the operations of a training step instead, one a line: calls, floating-point operations and bytes of a call", OPTION_FLAG,
+     AT(operations)},
+    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads that it would compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {0},
 };
@@ -95,6 +104,5 @@ const struct command_spec plan_command = {
         "With device cuda the memory is the card's, and the machine's stands beside it.",
     .options = plan_table,
     .options_size = sizeof(struct plan_command_options),
-    .defaults = &(const struct plan_command_options){.device = -1},
     .run = plan_main,
 };

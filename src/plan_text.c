@@ -62,9 +62,17 @@ static void print_memory(const struct run_plan *p, FILE *out) {
   const struct {
     const char *name;
     int64_t bytes;
-  } part[] = {{p->card ? "engine" : "process", p->process}, {"weights", p->weights}, {"packed weights", p->packed},
-              {"gradients", p->gradients},                  {"moments", p->moments}, {"averages", p->averaged},
-              {"passes", p->work},                          {"scratch", p->scratch}, {"pictures and rows", p->card ? 0 : p->buffers}};
+  } part[] = {{p->card ? "engine" : "process", p->process},
+              {"weights", p->weights},
+              {"packed weights", p->packed},
+              {"gradients", p->gradients},
+              {"moments", p->moments},
+              {"averages", p->averaged},
+              {"with the host: weights", p->card ? 0 : p->home},
+              {"with the host: gradients, moments and averages", p->card ? 0 : p->away},
+              {"passes", p->work},
+              {"scratch", p->scratch},
+              {"pictures and rows", p->card ? 0 : p->buffers}};
   char peak[32], allowed[32], free_now[32], machine[32], text[32];
   fprintf(out, "\nmemory%s: %s at the peak; %s allowed, %s of %s free now\n", p->card ? " of the card" : "",
           bytes_text(p->memory, peak, sizeof peak), bytes_text(p->allowed, allowed, sizeof allowed),
@@ -133,6 +141,8 @@ static void add_memory(cJSON *root, const struct run_plan *p) {
   number(o, "gradients", (double)p->gradients);
   number(o, "moments", (double)p->moments);
   number(o, "averages", (double)p->averaged);
+  number(o, "host_weights", (double)p->home);
+  number(o, "host_state", (double)p->away);
   number(o, "scratch", (double)p->scratch);
   number(o, "passes", (double)p->work);
   if (p->card)
@@ -165,6 +175,7 @@ static void add_decisions(cJSON *root, const struct run_plan *p) {
   number(o, "samples_batch", p->samples_batch);
   number(o, "prior_batch", p->prior_batch);
   number(o, "pdm_batch", p->pdm_batch);
+  cJSON_AddBoolToObject(o, "offloaded", p->offloaded);
   cJSON_AddStringToObject(o, "moments", moments_name(p));
   cJSON_AddBoolToObject(o, "replanned", p->replanned);
   cJSON_AddBoolToObject(o, "waits", p->waits);

@@ -21,7 +21,8 @@ struct sample_options {
   const char *base, *config, *prompts, *section, *token, *class_name, *negative, *out, *sheet, *latents, *dump;
   double scale, guidance;
   uint64_t seed;
-  int count, steps, sampler, size[2], batch, precision, device, threads, names;
+  int count, steps, sampler, size[2], batch, precision, threads, names;
+  const char *device; /* NULL: auto */
   bool quiet, json;
 };
 
@@ -140,7 +141,7 @@ static int draw(const char *checkpoint, const struct sample_options *o) {
                          .height = o->size[1],
                          .guidance = o->guidance,
                          .precision = (enum precision)o->precision,
-                         .device = device_words[o->device],
+                         .device = o->device ? o->device : "auto",
                          .threads = o->threads,
                          .latents_in = o->latents ? o->latents : "",
                          .dump_dir = o->dump ? o->dump : ""};
@@ -201,8 +202,8 @@ static const struct option_spec sample_table[] = {
     {"latents", "IN.npy", "begin with this noise, [pictures, channels, height, width]", OPTION_TEXT, AT(latents)},
     {"dump", "DIR", "write noise.npy, latents.npy, text.npy and negative.npy", OPTION_TEXT, AT(dump)},
     {"precision", NULL, "type of the computation (default fp32)", OPTION_WORD, AT(precision), .words = precision_words},
-    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default auto)", OPTION_WORD, AT(device),
-     .words = device_words},
+    {"device", NULL, "where to compute; ref: plain and slow, for comparison (default auto)", OPTION_NAME, AT(device),
+     .words = device_words, .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"quiet", NULL, "say nothing but errors on standard error", OPTION_FLAG, AT(quiet)},
     {"json", NULL, "say everything on standard error as JSON, one object a line; see pdmbooth-tui(1)", OPTION_FLAG, AT(json)},

@@ -60,23 +60,36 @@ static struct backend *open_auto(int threads, struct err *e) {
   return NULL;
 }
 
-/* Whether `name` means this table: "cuda", or "cuda:1" for a card; the number in *device. */
-static bool is_named(const struct backend_ops *op, const char *name, int *device) {
-  size_t length = strlen(op->name);
+struct backend *backend_open_host(int threads, struct err *e) {
+  for (int i = 0; backend_list[i]; i++)
+    if (backend_list[i]->host_memory) return backend_open_ops(backend_list[i], threads, e);
+  return NULL; /* ref is always there */
+}
+
+enum { MAX_DEVICES = 64 };
+
+/* Whether `name` is `word`, or, where there may be several of it, word:N; the number in *device. */
+static bool is_named(const char *name, const char *word, bool several, int *device) {
+  size_t length = strlen(word);
   *device = 0;
-  if (strncmp(name, op->name, length) != 0) return false;
+  if (strncmp(name, word, length) != 0) return false;
   if (name[length] == 0) return true;
   const char *number = name + length + 1;
-  if (op->host_memory || name[length] != ':' || !*number || strlen(number) > 3 || strspn(number, "0123456789") != strlen(number)) return false;
+  if (!several || name[length] != ':' || !*number || strlen(number) > 2 || strspn(number, "0123456789") != strlen(number)) return false;
   *device = atoi(number);
-  return true;
+  return *device < MAX_DEVICES;
+}
+
+bool backend_name_is_valid(const char *name) {
+  int device;
+  return !strcmp(name, "auto") || !strcmp(name, "cpu") || !strcmp(name, "ref") || is_named(name, "cuda", true, &device);
 }
 
 struct backend *backend_open(const char *name, int threads, struct err *e) {
   int device;
   if (strcmp(name, "auto") == 0) return open_auto(threads, e);
   for (int i = 0; backend_list[i]; i++)
-    if (is_named(backend_list[i], name, &device)) return open_on(backend_list[i], device, threads, e);
+    if (is_named(name, backend_list[i]->name, !backend_list[i]->host_memory, &device)) return open_on(backend_list[i], device, threads, e);
   char have[128] = "auto";
   for (int i = 0; backend_list[i]; i++) {
     strncat(have, ", ", sizeof have - strlen(have) - 1);
@@ -84,6 +97,10 @@ struct backend *backend_open(const char *name, int threads, struct err *e) {
   }
   err_set(e, ERR_FIT, "this build has no device \"%s\": choose one of %s", name, have);
   return NULL;
+}
+
+bool backend_use_tf32(struct backend *b) {
+  return b->tf32 = b->op->has_tf32 && b->op->has_tf32(b);
 }
 
 void backend_close(struct backend *b) {

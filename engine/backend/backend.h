@@ -1,12 +1,13 @@
 /* The table of operations: everything that the networks, the training and the samplers compute goes through it.
  *
  * Backends: ref (plain C, complete, obviously right: the oracle of every parity test), cpu (starts as a copy of ref's
- * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (later).
+ * table and overrides slots), count (computes nothing, adds up FLOPs and bytes), cuda (an NVIDIA card).
  *
  * Conventions of all slots
- *  - Activations are F32 or BF16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
+ *  - Activations are F32, BF16 or F16, one type for all activations of a call; arithmetic and sums are in fp32 or better,
  *    outputs are rounded once. Statistics (mean, rstd, lse) and weights are F32; a backend rounds the matrices of linear and
- *    conv to BF16 where activations are BF16 (biases, norm and embedding parameters stay F32).
+ *    conv to the activations' type (norm and embedding parameters stay F32, and biases but for linear's on cuda: linear.c there).
+ *    F16 ends at 65504: what is larger becomes infinite, and so does every gradient behind it. The caller looks for that (train/precision.h).
  *  - Pictures are NHWC. Weights are in Python's layouts: linear [out, in] (or [out, in, 1, 1]), convolution [out, in, kh, kw].
  *  - Outputs are overwritten unless a name says accumulate or beta is not 0; inputs may not overlap outputs unless allowed.
  *  - Gradients of parameters are accumulated into param->g (fp32); a frozen param (g NULL) is left alone.
@@ -39,6 +40,7 @@ struct backend {
   const struct backend_ops *op;
   int threads;      /* wanted; at least 1 */
   int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
+  bool tf32;        /* products of F32 round their factors to 10 bits; false when opened, backend_use_tf32 */
   struct err fault; /* first failure since it was cleared */
   char passed_over[256]; /* "auto": why a faster engine was not taken, a sentence without its end; "": none was */
   void *state;      /* owned by the backend */
@@ -60,6 +62,9 @@ struct attention_shape {
 };
 
 enum activation { ACT_SILU, ACT_GELU /* erf */, ACT_QUICK_GELU /* x sigmoid(1.702 x) */ };
+
+/* Marks that a caller may have standing at once (below: send). */
+enum { BACKEND_MARKS = 8 };
 
 /* torch.optim.AdamW with bias correction at step (from 1). grad_scale multiplies g first (clipping). */
 struct adamw {
@@ -95,6 +100,24 @@ struct backend_ops {
   /* on: begins anew with need; from here on slots compute nothing, look at no memory that they are given, and only add up what they would
      take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
   void (*rehearse)(struct backend *b, bool on);
+  bool (*has_tf32)(const struct backend *b); /* whether b->tf32 would change anything; NULL: no */
+
+  /* --- values that lie in the host's memory (nets/lodge.h) --------------------------------------------------------------------------
+     Copies between that memory and the device go beside what is computed, one after the other in the order of the calls. The host does not
+     wait for them. A mark is one of BACKEND_MARKS, chosen by the caller; made anew, it forgets what it stood for. Where the device's memory is
+     the host's, a copy is done when the call returns. */
+  void *(*host_alloc)(struct backend *b, size_t bytes, struct err *e); /* contents undefined, 64-byte aligned. NULL and *e on failure */
+  void (*host_release)(struct backend *b, void *p, size_t bytes);      /* no copy may be under way */
+  size_t (*host_taken)(size_t bytes);                                  /* what host_alloc takes of the machine for so many bytes */
+  void (*mark)(struct backend *b, int mark);                           /* stands for everything computed that was called until now */
+  /* dst on the device, src of host_alloc, and the other way round. Begins when what the mark `after` stands for is done; mark then stands for its end. */
+  void (*send)(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+  void (*fetch)(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+  void (*follow)(struct backend *b, int mark); /* what is computed by later calls begins after it */
+  void (*wait)(struct backend *b, int mark);   /* the host waits for it */
+  /* Bytes of a copy of p, of `type`, that linear and conv with activations of that type can do with in place of p->w; 0: they use p->w. */
+  size_t (*copy_bytes)(const struct param *p, enum dtype type);
+  void (*copy_fill)(struct backend *b, struct param *p, const float *values); /* p->copy, of p->copied, = values [count] on the device */
 
   /* --- element-wise --------------------------------------------------------------------------------------------- */
   void (*fill)(struct backend *b, struct tensor *y, float value);
@@ -160,7 +183,7 @@ struct backend_ops {
   /* moments [n, h, w, 2z] = mean, logvar (clamped to -30..20): out [n, h, w, z] = scale * (mean + exp(logvar / 2) noise); noise NULL: the mode.
      diffusers' DiagonalGaussianDistribution. */
   void (*posterior)(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
-  /* Mean squared error per example over the rows that mask selects: pred (F32 or BF16), target F32 [n, rows, c], mask F32 [n, rows]
+  /* Mean squared error per example over the rows that mask selects: pred (of the activations' type), target F32 [n, rows, c], mask F32 [n, rows]
      of 0 and 1 or NULL for all; loss[i] (host, [n]) = sum mask (pred - target)^2 / (selected rows * c), 0 where nothing is selected.
      dpred (type of pred; NULL: not wanted) = weight[i] * d loss[i] / d pred; weight: host, [n]. */
   void (*mse)(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
@@ -181,10 +204,16 @@ extern const struct backend_ops backend_count;
    (HAVE_BACKEND_CPU from the cpu sources being compiled in, HAVE_CUDA). */
 extern const struct backend_ops *const backend_list[];
 
+/* The best of them that computes in the host's memory. */
+struct backend *backend_open_host(int threads, struct err *e);
 /* name: "auto", "cpu", "ref", "cuda", "cuda:1" (the second card); threads 0: all of the machine's. The caller closes it. NULL and *e on failure. */
 struct backend *backend_open(const char *name, int threads, struct err *e);
 struct backend *backend_open_ops(const struct backend_ops *op, int threads, struct err *e);
+/* True for a name that backend_open knows, in this build or another: "auto", "cpu", "ref", "cuda", "cuda:0" to "cuda:63". */
+bool backend_name_is_valid(const char *name);
 void backend_close(struct backend *b);
+/* F32 products may lose bits for speed from here on, where the device can do that: false where it cannot, and nothing changes. */
+bool backend_use_tf32(struct backend *b);
 /* drop_pack for every param of a set; b or s may be NULL. */
 void backend_drop_packs(struct backend *b, const struct param_set *s);
 /* Static or owned by b: one line that names the engine, instruction set and threads, e.g. "cpu: oneDNN 2.6.3, AVX2, 2 threads". */

@@ -8,7 +8,15 @@
 enum { ALIGN = 16 }; /* elements: 64 bytes in fp32 */
 
 struct param_set *param_set_new(void) {
-  return calloc(1, sizeof(struct param_set));
+  struct param_set *s = calloc(1, sizeof *s);
+  if (s != NULL) s->blocks = 1;
+  return s;
+}
+
+int param_set_block(struct param_set *s) {
+  bool empty = s->n == 0 || s->p[s->n - 1]->block < s->blocks - 1;
+  if (!empty) s->blocks++;
+  return s->blocks - 1;
 }
 
 void param_set_delete(struct param_set *s) {
@@ -57,6 +65,7 @@ struct param *param_add(struct param_set *s, int rank, const int64_t *dim, const
   if (p == NULL || length < 0 || (size_t)length >= sizeof text || !grow(s) || !set_shape(p, rank, dim, s->count, &end)) goto fail;
   p->name = strdup(text);
   if (p->name == NULL) goto fail;
+  p->block = s->blocks - 1;
   s->count = end;
   s->p[s->n++] = p;
   return p;
@@ -81,9 +90,9 @@ void param_set_bind(struct param_set *s, float *weights, float *grads) {
   }
 }
 
-void param_set_halve(struct param_set *s) {
-  s->half = true;
-  for (int i = 0; i < s->n; i++) s->p[i]->half = true;
+void param_set_halve(struct param_set *s, bool half) {
+  s->half = half;
+  for (int i = 0; i < s->n; i++) s->p[i]->half = half;
 }
 
 void param_set_bind_half(struct param_set *s, uint16_t *grads) {

@@ -14,6 +14,7 @@ struct clip_layer {
   struct norm norm1, norm2;
   struct attention attention;
   struct linear fc1, fc2;
+  int block; /* of the parameters */
 };
 
 struct layer_tape {
@@ -33,6 +34,7 @@ struct clip_text {
   struct param *token, *position;
   struct clip_layer *layer; /* [config.layers] */
   struct norm final;
+  int final_block;       /* of its parameters; the embeddings are block 0 */
   struct clip_tape tape; /* one forward with a tape may be open at a time */
 };
 
@@ -82,6 +84,7 @@ static bool layer_init(struct clip_text *m, int i) {
   char p[4][PATH];
   const char *names[4];
   for (int k = 0; k < 4; k++) names[k] = layer_path(p[k], i, projections[k]);
+  l->block = param_set_block(m->params);
   if (!attention_init(&l->attention, m->params, names, c->width, c->width, c->heads, true)) return false;
   return norm_init(&l->norm1, m->params, layer_path(p[0], i, "layer_norm1"), c->width, 0, c->eps) &&
          linear_init(&l->fc1, m->params, layer_path(p[0], i, "mlp.fc1"), c->width, c->inner, true) &&
@@ -100,6 +103,7 @@ static bool build(struct clip_text *m) {
   if (!m->token || !m->position) return false;
   for (int i = 0; i < c->layers; i++)
     if (!layer_init(m, i)) return false;
+  m->final_block = param_set_block(m->params);
   return norm_init(&m->final, m->params, "text_model.final_layer_norm", c->width, 0, c->eps);
 }
 
@@ -200,12 +204,15 @@ struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *id
   struct clip_tape *t = &m->tape;
   t->ids = upload_ids(c, ids, n, tokens);
   struct tensor x = ctx_new_3d(c, DT_F32, n, tokens, m->config.width);
+  ctx_weights(c, m->params, 0);
   if (!c->failed) c->b->op->embed(c->b, &x, &t->ids, m->token, m->position);
   for (int i = 0; i < m->config.layers && !c->failed; i++) {
+    ctx_weights(c, m->params, m->layer[i].block);
     x = layer_forward(c, &m->config, &m->layer[i], x, &t->layer[i]);
     if (!tape) layer_drop(c, &t->layer[i]);
   }
   t->last = x;
+  ctx_weights(c, m->params, m->final_block);
   struct tensor wide = norm_forward(c, &m->final, &t->last, &t->stats, false), y = wide;
   if (c->act != DT_F32) {
     y = cast_to(c, &wide, c->act);
@@ -257,14 +264,22 @@ static struct tensor layer_backward(struct ctx *c, const struct clip_config *k, 
 void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, struct tensor *dy) {
   struct tensor g = cast_to(c, dy, DT_F32);
   ctx_free(c, dy);
+  ctx_gradients(c, m->params, m->final_block);
   struct tensor d = norm_backward(c, &m->final, &tape->last, &tape->stats, &g, false);
+  ctx_final(c, m->params, m->final_block);
   ctx_free(c, &g);
-  for (int i = m->config.layers - 1; i >= 0 && !c->failed; i--) d = layer_backward(c, &m->config, &m->layer[i], &tape->layer[i], &d);
+  for (int i = m->config.layers - 1; i >= 0 && !c->failed; i--) {
+    ctx_gradients(c, m->params, m->layer[i].block);
+    d = layer_backward(c, &m->config, &m->layer[i], &tape->layer[i], &d);
+    ctx_final(c, m->params, m->layer[i].block);
+  }
+  ctx_gradients(c, m->params, 0);
   if (!m->token->frozen || !m->position->frozen) {
     struct lent_gradients lent = gradients_lend(c, m->token, m->position);
     if (!c->failed) c->b->op->embed_bwd(c->b, m->token, m->position, &tape->ids, &d);
     gradients_return(c, &lent);
   }
+  ctx_final(c, m->params, 0);
   ctx_free(c, &d);
   clip_tape_drop(c, tape);
 }

@@ -143,3 +143,23 @@ void ctx_download(struct ctx *c, float *out, const struct tensor *t) {
   to_floats(out, host, t->type, n);
   free(host);
 }
+
+/* A planning pass over the same parameters asks for nothing. */
+static struct param_keeper *keeper_of(const struct ctx *c, const struct param_set *s) {
+  return !c->failed && s->keeper && s->keeper->b == c->b ? s->keeper : NULL;
+}
+
+void ctx_weights(struct ctx *c, struct param_set *s, int block) {
+  struct param_keeper *k = keeper_of(c, s);
+  if (k) k->weights(k, s, block);
+}
+
+void ctx_gradients(struct ctx *c, struct param_set *s, int block) {
+  struct param_keeper *k = keeper_of(c, s);
+  if (k) k->gradients(k, s, block);
+}
+
+void ctx_final(struct ctx *c, struct param_set *s, int block) {
+  struct param_keeper *k = keeper_of(c, s);
+  if (k) k->final(k, s, block);
+}

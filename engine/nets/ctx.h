@@ -11,7 +11,7 @@
 struct ctx {
   struct backend *b;
   struct pool *pool;
-  enum dtype act; /* DT_F32 or DT_BF16 */
+  enum dtype act; /* DT_F32, DT_BF16 or DT_F16 */
   struct err *err;
   bool failed;
 };
@@ -30,5 +30,11 @@ void ctx_free(struct ctx *c, struct tensor *t); /* t may be empty; leaves it emp
 struct tensor ctx_upload(struct ctx *c, enum dtype type, int rank, const int64_t *dim, const float *x);
 /* Pool to host, as float. */
 void ctx_download(struct ctx *c, float *out, const struct tensor *t);
+
+/* What a network says of the blocks of its parameters, so that whoever keeps them (struct param_keeper) has them there in time: before a block's
+   weights are read in a forward pass; before and after its gradients are added to in a backward pass. Each block once a pass. */
+void ctx_weights(struct ctx *c, struct param_set *s, int block);
+void ctx_gradients(struct ctx *c, struct param_set *s, int block);
+void ctx_final(struct ctx *c, struct param_set *s, int block);
 
 #endif

@@ -12,6 +12,7 @@
 /* --- memory of parameters ----------------------------------------------------------------------------------------------- */
 
 bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
+  if (p->lodge) return lodge_bind(p, e);
   size_t bytes = (size_t)p->count * sizeof(float);
   float *w = b->op->alloc(b, bytes, e);
   void *g = NULL;
@@ -34,6 +35,7 @@ int64_t model_gradient_bytes(const struct param_set *p) {
 
 void model_unbind(struct backend *b, struct param_set *p) {
   size_t bytes = (size_t)p->count * sizeof(float);
+  if (p->card) lodge_unbind(p);
   if (p->w) b->op->release(b, p->w, bytes);
   void *g = p->half ? (void *)p->g16 : p->g;
   if (g) b->op->release(b, g, (size_t)model_gradient_bytes(p));
@@ -43,7 +45,9 @@ void model_unbind(struct backend *b, struct param_set *p) {
 
 float *model_weights(struct backend *b, const struct param_set *p, struct err *e) {
   float *w = malloc((size_t)p->count * sizeof *w);
-  if (w)
+  if (w && p->home)
+    memcpy(w, p->home, (size_t)p->count * sizeof *w);
+  else if (w)
     b->op->download(b, w, p->w, (size_t)p->count * sizeof *w);
   else
     err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)p->count * 4e-9);
@@ -279,12 +283,25 @@ struct model *model_open_headers(struct backend *count, const struct source *s, 
   close_files(m);
   struct param_set *set[MODEL_SETS] = {0};
   if (ok) all_sets(m, set);
-  for (int i = 0; w->half_gradients && i < MODEL_SETS; i++)
-    if (set[i] && param_set_trained(set[i]) > 0) param_set_halve(set[i]);
+  m->half_gradients = w->half_gradients;
+  for (int i = 0; i < MODEL_SETS; i++)
+    if (set[i]) param_set_halve(set[i], m->half_gradients && param_set_trained(set[i]) > 0);
   for (int i = 0; ok && i < MODEL_SETS; i++) ok = !set[i] || model_bind(m->b, set[i], e);
   if (ok) return m;
   model_close(m);
   return NULL;
+}
+
+void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool lodged) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  for (int i = 0; i < 3; i++)
+    if (lodged)
+      lodge_plan(&m->lodge, b, set[i], i == 0 ? act : DT_F32); /* the text encoder and the VAE compute in fp32 */
+    else
+      lodge_forget(set[i]);
+  for (int i = 0; i < 3; i++) /* a lodged set's gradients are added up in its chunks */
+    param_set_halve(set[i], m->half_gradients && !set[i]->lodge && param_set_trained(set[i]) > 0);
 }
 
 static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {
@@ -292,13 +309,37 @@ static bool load(struct model *m, struct param_set *p, const struct st_set *file
 }
 
 bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e) {
+  struct param_set *set[MODEL_SETS];
   unbind_all(m);
   m->b = b;
-  bool ok = open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
+  all_sets(m, set);
+  bool ok = lodge_open(&m->lodge, b, set, MODEL_SETS, e) && open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
             load(m, clip_params(m->text), m->files[MODEL_TEXT], "text encoder", e) &&
             load(m, vae_params(m->vae), m->files[MODEL_VAE], "VAE", e) && start_adapters(m, seed, e);
   close_files(m);
   return ok;
+}
+
+static bool read_values(const struct param_set *s, const struct st_set *files, float *out, struct err *e) {
+  for (int i = 0; i < s->n; i++) {
+    const struct param *p = s->p[i];
+    if (!st_floats(model_tensor(files, p->name), 0, p->count, out + p->offset))
+      return err_set(e, ERR_INPUT, "the tensor \"%s\" cannot be read again", p->name);
+  }
+  st_set_forget(files);
+  return true;
+}
+
+float *model_read_again(struct model *m, enum model_part part, struct err *e) {
+  struct param_set *set[MODEL_SETS];
+  all_sets(m, set);
+  float *out = calloc((size_t)set[part]->count, sizeof *out);
+  bool ok = out || err_set(e, ERR_FIT, "out of memory: %.1f GB for a copy of the weights", (double)set[part]->count * 4e-9);
+  ok = ok && open_files(m, e) && read_values(set[part], m->files[part], out, e);
+  close_files(m);
+  if (ok) return out;
+  free(out);
+  return NULL;
 }
 
 struct model *model_open(struct backend *b, const struct source *s, const struct model_want *w, struct err *e) {
@@ -318,6 +359,7 @@ void model_close(struct model *m) {
   if (m->b) {
     workspace_release(&m->work, m->b);
     unbind_all(m);
+    if (m->lodge.b) lodge_close(&m->lodge);
   }
   unet_delete(m->unet, m->b);
   clip_delete(m->text, m->b);

@@ -6,6 +6,7 @@
 #include "formats/safetensors.h"
 #include "formats/tokenizer.h"
 #include "nets/clip_text.h"
+#include "nets/lodge.h"
 #include "nets/unet.h"
 #include "nets/vae.h"
 #include "nets/workspace.h"
@@ -24,6 +25,8 @@ struct model {
   struct schedule schedule;
   const char *start_from;        /* LoRA whose values the adapters get in model_read; NULL: none. Not owned */
   bool trains_unet, trains_text; /* gradients exist */
+  bool half_gradients;           /* of what is trained and not lodged, in bf16 */
+  struct lodge lodge;            /* for sets that lodge_plan was called for between model_open_headers and model_read */
   struct workspace work;         /* activations of the pass under way; released by model_close */
   char hash[65];                 /* sha-256 over names and bytes of the weights of all networks as read (pieces of big tensors) */
 };
@@ -46,6 +49,9 @@ struct model *model_open(struct backend *b, const struct source *s, const struct
    The counting backend must live until model_read or model_close. */
 struct model *model_open_headers(struct backend *count, const struct source *s, const struct model_want *w, struct err *e);
 bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e);
+/* Between the two: the fp32 values of the networks are not to be in the memory of b, the backend of model_read (nets/lodge.h); or they are, after
+   all. act: type of the activations of the UNet. */
+void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool lodged);
 /* The same without weights: networks, configs, open files, hash. Nothing can be computed with it. */
 struct model *model_describe(const struct source *s, const struct model_want *w, struct err *e);
 /* What was assumed about a single file, one sentence a line; "" for nothing. */
@@ -67,6 +73,9 @@ const struct st_tensor *model_tensor(const struct st_set *files, const char *nam
 /* Presence, shape and dtype of one. */
 bool model_check_param(const struct param *p, const struct st_set *files, const char *network, struct err *e);
 void model_hash_params(struct sha256 *s, const struct param_set *p, const struct st_set *files); /* after model_check_params */
+enum model_part { MODEL_UNET, MODEL_TEXT, MODEL_VAE };
+/* The values of a network that is not trained, from its files once more: [count] of its set, freed by the caller. */
+float *model_read_again(struct model *m, enum model_part part, struct err *e);
 /* Device memory for a set's weights (and for gradients of what is not frozen), bound to its params; given back by model_unbind. */
 bool model_bind(struct backend *b, struct param_set *p, struct err *e);
 void model_unbind(struct backend *b, struct param_set *p);
@@ -81,8 +90,6 @@ float *model_weights(struct backend *b, const struct param_set *p, struct err *e
    versions and keys that loaders demand (interchange.md section 2). type: F32, F16 or BF16 in the files written. dir must not exist: it
    is made under a temporary name and renamed. */
 bool model_save(struct model *m, const char *dir, const float *unet, const float *text, enum dtype type, struct err *e);
-
-enum model_part { MODEL_UNET, MODEL_TEXT, MODEL_VAE };
 
 struct model_save_want {
   enum dtype type;

@@ -212,7 +212,10 @@ bool model_save(struct model *m, const char *dir, const float *unet, const float
   struct model_save_want w = {.type = type, .entry = host_entry, .user = &h};
   bool ok = true;
   for (int i = 0; ok && i < 3; i++) {
-    if (!h.w[i]) h.w[i] = model_host(m->b, h.set[i]->w, h.set[i]->count, &h.own[i], e);
+    if (!h.w[i] && h.set[i]->lodge)
+      h.w[i] = h.own[i] = model_read_again(m, (enum model_part)i, e);
+    else if (!h.w[i])
+      h.w[i] = model_host(m->b, h.set[i]->w, h.set[i]->count, &h.own[i], e);
     ok = h.w[i] != NULL;
   }
   ok = ok && model_save_as(m, dir, &w, e);

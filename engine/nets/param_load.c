@@ -98,7 +98,10 @@ bool model_load_params(struct backend *b, struct param_set *p, const struct st_s
       int64_t n = q->count - at < CHUNK ? q->count - at : CHUNK;
       ok = st_floats(t, at, n, buffer) || err_set(e, ERR_INPUT, "%s: the tensor \"%s\" cannot be read", file_of(files), t->name);
       ok = ok && check_finite(buffer, at, n, files, t, e);
-      if (ok) b->op->upload(b, q->w + at, buffer, (size_t)n * sizeof *buffer);
+      if (ok && p->lodge)
+        lodge_put(p, q, at, buffer, n);
+      else if (ok)
+        b->op->upload(b, q->w + at, buffer, (size_t)n * sizeof *buffer);
       held = held + n < HELD ? held + n : 0;
       if (held == 0) st_set_forget(files);
     }

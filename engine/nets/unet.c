@@ -20,6 +20,7 @@ struct unit {
   bool pop, push; /* joins a skip before, leaves one after */
   int level;      /* halvings of the latent at its input */
   char path[PATH];
+  int block;     /* of the parameters */
   int rank;      /* place among those recomputed, from 0; -1: its inside is not worth it */
   size_t inside; /* bytes that its tape holds beside input and output, and FLOPs to get them again: of the last counted pass */
   double work;
@@ -52,6 +53,7 @@ struct unet {
   struct param_set *params;
   struct lora_set *lora;
   struct linear time1, time2;
+  int time_block; /* of their parameters */
   struct norm norm_out;
   struct conv conv_out;
   struct unit *unit;
@@ -76,6 +78,7 @@ static struct unit *add_unit(struct unet *u, enum unit_kind kind, int level, con
   memset(n, 0, sizeof *n);
   n->kind = kind;
   n->level = level;
+  n->block = param_set_block(u->params); /* the unit's parameters are registered next */
   n->rank = kind == UNIT_RESNET || kind == UNIT_TRANSFORMER ? u->blocks++ : -1;
   va_list ap;
   va_start(ap, fmt);
@@ -164,6 +167,7 @@ static bool build(struct unet *u) {
   if (!in || !conv_init(&in->u.conv, u->params, "conv_in", c->in_channels, ch0, 3, 1, 1)) return false;
   in->push = true;
   skips[n_skips++] = ch0;
+  u->time_block = param_set_block(u->params);
   if (!linear_init(&u->time1, u->params, "time_embedding.linear_1", ch0, 4 * ch0, true)) return false;
   if (!linear_init(&u->time2, u->params, "time_embedding.linear_2", 4 * ch0, 4 * ch0, true)) return false;
   for (int i = 0; i < c->levels; i++)
@@ -171,9 +175,9 @@ static bool build(struct unet *u) {
   if (!add_mid(u)) return false;
   for (int i = 0; i < c->levels; i++)
     if (!add_up(u, i, skips, &n_skips, &running)) return false;
+  if (!add_unit(u, UNIT_OUT, 0, "conv_out")) return false;
   if (!norm_init(&u->norm_out, u->params, "conv_norm_out", ch0, c->groups, c->norm_eps)) return false;
   if (!conv_init(&u->conv_out, u->params, "conv_out", ch0, c->out_channels, 3, 1, 1)) return false;
-  if (!add_unit(u, UNIT_OUT, 0, "conv_out")) return false;
   u->tape.unit = calloc((size_t)u->units, sizeof *u->tape.unit);
   return u->tape.unit != NULL;
 }
@@ -319,6 +323,7 @@ static struct tensor silu(struct ctx *c, const struct tensor *x) {
 
 static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t n, struct unet_tape *tape) {
   tape->sinusoid = sinusoid(c, &u->config, t, n);
+  ctx_weights(c, u->params, u->time_block);
   tape->hidden = linear_forward(c, &u->time1, &tape->sinusoid);
   struct tensor a = silu(c, &tape->hidden);
   tape->temb = linear_forward(c, &u->time2, &a);
@@ -339,12 +344,14 @@ static bool time_trained(const struct unet *u) {
 
 static void time_backward(struct ctx *c, struct unet *u, struct unet_tape *t, struct tensor *demb) {
   if (c->failed) return;
+  ctx_gradients(c, u->params, u->time_block);
   c->b->op->act_bwd(c->b, demb, demb, &t->temb, ACT_SILU);
   struct tensor a = silu(c, &t->hidden), da = ctx_like(c, &t->hidden);
   linear_backward(c, &u->time2, &a, demb, &da, 0);
   ctx_free(c, &a);
   if (!c->failed) c->b->op->act_bwd(c->b, &da, &da, &t->hidden, ACT_SILU);
   linear_backward(c, &u->time1, &t->sinusoid, &da, NULL, 0);
+  ctx_final(c, u->params, u->time_block);
   ctx_free(c, &da);
 }
 
@@ -478,6 +485,7 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
     t->kept = p->keep && keeps_inside(&p->tape->o, n);
     size_t before = pool_used(c->pool);
     double flops = c->b->flops;
+    ctx_weights(c, u->params, n->block);
     struct tensor y = unit_forward(c, p, i, &x, here, t->kept ? t : NULL);
     if (t->kept) note_inside(c, n, before, flops, &y);
     if (taps_q(p->tap, i)) p->tap->q = here->q;
@@ -641,7 +649,9 @@ static void back_units(struct ctx *c, struct back *k, struct tensor *dy) {
       add_to(c, dy, &k->dskip[--k->dskips]);
       ctx_free(c, &k->dskip[k->dskips]);
     }
+    ctx_gradients(c, u->params, n->block);
     struct tensor dx = unit_backward(c, k, i, dy);
+    ctx_final(c, u->params, n->block);
     ctx_free(c, dy);
     if (n->pop && !c->failed) dx = part(c, k, &dx, t->own_ch);
     unit_tape_drop(c, n, t);

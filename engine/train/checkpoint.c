@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "convert/lora_write.h"
+#include "train/offload.h"
 
 enum { PATH = 4300 };
 
@@ -25,7 +26,7 @@ static const float *host_weights(const struct optimizer *o, const char *const *n
   *copy = NULL;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    if (strcmp(names[i], name) == 0) return model_host(o->b, averaged && g->ema ? g->ema : g->set->w, g->set->count, copy, e);
+    if (strcmp(names[i], name) == 0) return model_host(optimizer_backend(o, i), averaged && g->ema ? g->ema : optimizer_weights(o, i), g->set->count, copy, e);
   }
   return NULL;
 }
@@ -124,6 +125,10 @@ void swap_averaged(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
     struct opt_group *g = o->group + i;
     if (!g->ema) continue;
+    if (g->away) {
+      offload_show(g->away, g->away->shown != g->ema);
+      continue;
+    }
     float *w = g->set->w;
     param_set_bind(g->set, g->ema, g->set->g);
     g->ema = w;

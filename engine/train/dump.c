@@ -136,13 +136,16 @@ static bool download_half(struct backend *b, float *out, const struct param *p, 
 static bool dump_params(struct dump *d, const char *prefix, bool gradients, struct err *e) {
   for (int i = 0; i < d->o->groups; i++) {
     const struct param_set *s = d->o->group[i].set;
+    struct backend *b = optimizer_backend(d->o, i);
+    const float *from = gradients ? optimizer_gradients(d->o, i) : optimizer_weights(d->o, i);
     for (int k = 0; k < s->n; k++) {
       const struct param *p = s->p[k];
       if (p->frozen) continue;
       float *x = add(d, DT_F32, p->rank, p->dim, e, "%s.%s.%s", prefix, d->names[i], p->name);
       if (!x) return false;
-      if (gradients && p->half && !download_half(d->o->b, x, p, e)) return false;
-      if (!gradients || !p->half) d->o->b->op->download(d->o->b, x, gradients ? p->g : p->w, (size_t)p->count * sizeof *x);
+      if (gradients && p->half && !download_half(b, x, p, e)) return false;
+      if (!gradients || !p->half) b->op->download(b, x, from + p->offset, (size_t)p->count * sizeof *x);
+      for (int64_t j = 0; gradients && d->o->loss_scale != 1 && j < p->count; j++) x[j] = (float)(x[j] / d->o->loss_scale);
     }
   }
   return true;

@@ -5,14 +5,21 @@
 
 #include "base/thread.h"
 
-static const double trusted = 0.1; /* of a stage that must be done before its own pace counts alone */
+/* What must be done of a stage, or measured of it after its first unit, before its own pace counts alone. */
+static const double trusted_part = 0.1, trusted_seconds = 5;
+static const double burst = 0.1; /* of the first unit's time: a unit that takes less was made together with it */
 
-/* Measured seconds for a planned one, of all that was done; 1 while there is too little to tell. */
+/* Reading and writing files says nothing about computing. */
+static bool computes(const char *stage) {
+  return stage && strcmp(stage, "loading") != 0 && strcmp(stage, "saving") != 0;
+}
+
+/* Measured seconds for a planned one, of all that was computed; 1 while there is too little to tell. */
 static double correction(const struct forecast *f) {
   double spent = 0, planned = 0;
   for (int i = 0; i < PLAN_STAGES; i++) {
     const struct forecast_stage *s = f->stage + i;
-    if (s->part <= 0 || s->planned <= 0) continue;
+    if (s->part <= 0 || s->planned <= 0 || !computes(f->name[i])) continue;
     spent += s->spent;
     planned += s->planned * s->part;
   }
@@ -20,14 +27,18 @@ static double correction(const struct forecast *f) {
 }
 
 static double stage_left(const struct forecast_stage *s, double factor) {
-  double by_plan = s->planned * factor, weight = s->part < trusted ? s->part / trusted : 1;
-  double pace = s->part > 0 ? s->spent / s->part : 0;
+  double by_plan = s->planned * factor, pace = s->part > 0 ? s->spent / s->part : 0, weight = s->part / trusted_part;
+  if (s->warm_part > 0) {
+    pace = s->warm_spent / s->warm_part;
+    if (s->warm_spent / trusted_seconds > weight) weight = s->warm_spent / trusted_seconds;
+  }
+  if (weight > 1) weight = 1;
   return (1 - s->part) * (weight * pace + (1 - weight) * by_plan);
 }
 
 double forecast_left(const struct forecast *f) {
   double left = 0, factor = correction(f);
-  for (int i = 0; i < PLAN_STAGES; i++) left += stage_left(f->stage + i, factor);
+  for (int i = 0; i < PLAN_STAGES; i++) left += stage_left(f->stage + i, computes(f->name[i]) ? factor : 1);
   return left;
 }
 
@@ -37,16 +48,28 @@ static int find_stage(const struct forecast *f, const char *name) {
   return -1;
 }
 
-/* The time since the last progress belongs to the stage that has now done something; where one only says that it begins, to the one before. */
-static void spend(struct forecast *f, int stage, int64_t done) {
-  double now = now_seconds();
+/* The time since the last progress belongs to the stage that has now done something; where one only says that it begins, to the one before.
+   Returns the seconds where something was done. */
+static double spend(struct forecast *f, int stage, int64_t done) {
+  double now = now_seconds(), spent = now - f->since;
   bool begins = stage < 0 || f->stage[stage].first < 0 || done <= f->stage[stage].last;
   int to = begins ? f->now : stage;
-  if (to >= 0) f->stage[to].spent += now - f->since;
+  if (to >= 0) f->stage[to].spent += spent;
   f->since = now;
+  return begins ? 0 : spent;
 }
 
-static void advance(struct forecast *f, struct forecast_stage *s, int64_t done, int64_t total) {
+static void measure_pace(struct forecast_stage *s, double seconds, double part) {
+  if (seconds <= 0) return;
+  if (s->first_unit <= 0) {
+    s->first_unit = seconds;
+  } else if (s->warm_part > 0 || seconds > burst * s->first_unit) {
+    s->warm_spent += seconds;
+    s->warm_part += part;
+  }
+}
+
+static void advance(struct forecast *f, struct forecast_stage *s, int64_t done, int64_t total, double seconds) {
   bool samples = f->rounds > 1 && strcmp(f->name[f->now], "samples") == 0;
   if (s->first < 0) s->first = done;
   if (samples && s->last >= 0 && done < s->last) s->rounds++;
@@ -54,15 +77,17 @@ static void advance(struct forecast *f, struct forecast_stage *s, int64_t done, 
   int64_t all = total - (samples ? 0 : s->first), have = done - (samples ? 0 : s->first);
   double part = all > 0 ? (double)have / (double)all : 1;
   if (samples) part = ((double)s->rounds + part) / f->rounds;
-  if (part > s->part) s->part = part < 1 ? part : 1;
+  if (part > 1) part = 1;
+  measure_pace(s, seconds, part - s->part);
+  if (part > s->part) s->part = part;
 }
 
 static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
   struct forecast *f = user;
   int at = find_stage(f, stage);
-  spend(f, at, done);
+  double seconds = spend(f, at, done);
   f->now = at;
-  if (f->now >= 0) advance(f, f->stage + f->now, done, total);
+  if (f->now >= 0) advance(f, f->stage + f->now, done, total, seconds);
   if (!f->outer) return;
   if (f->outer->left && f->now >= 0) f->outer->left(f->outer->user, forecast_left(f));
   if (f->outer->progress) f->outer->progress(f->outer->user, stage, done, total);

@@ -1,4 +1,4 @@
-/* Time left of a run: the plan's seconds of each stage, corrected by what the stages took so far. Stands between the stages and the program's sink. */
+/* Time left of a run: the plan's seconds of each stage, corrected by what the stages took so far; soon by the stage's own pace alone. Stands between the stages and the program's sink. */
 #ifndef PDMBOOTH_TRAIN_FORECAST_H
 #define PDMBOOTH_TRAIN_FORECAST_H
 
@@ -9,6 +9,8 @@ struct forecast_stage {
   double part;           /* of its work that is done: 0 to 1 */
   int64_t first, last;   /* progress when it was first and last heard of; -1: never */
   int rounds;            /* how often it began from its start: samples */
+  double first_unit;     /* seconds of its first unit of work, which memory touched and weights packed for the first time slow down; 0: still to come */
+  double warm_spent, warm_part; /* of spent and part: what came after it */
 };
 
 struct forecast {

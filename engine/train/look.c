@@ -50,6 +50,10 @@ bool engine_try_device(const char *device, int threads, double seconds, char *te
   return p && !e->code;
 }
 
+bool engine_device_is_known(const char *device) {
+  return backend_name_is_valid(device);
+}
+
 bool engine_check_model(const char *model, const struct embedded_file *embedded, struct model_facts *f, struct err *e) {
   struct source s;
   if (!strcmp(model, "embedded")) {

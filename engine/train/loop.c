@@ -23,13 +23,14 @@ static bool broken(struct trainer *t, int step, const char *what, struct err *e)
     t->saved_step = state_drop(t->s->run_dir, t->saved_step, t->s->train.on_divergence == DIVERGENCE_HALVE);
   if (t->saved_step >= 0) snprintf(kept, sizeof kept, "the state of step %d is kept", t->saved_step);
   return err_set(e, ERR_NUMERIC, "step %d: %s; %s: lower the learning rate%s", step, what, kept,
-                 t->act == DT_F32 ? "" : " or train in fp32");
+                 t->act == DT_F32 ? "" : t->act == DT_F16 ? " or train in bf16 or fp32" : " or train in fp32");
 }
 
+/* In fp16 the gradients say so, too, and decide: the step makes no update. */
 static bool finite_losses(struct trainer *t, const struct step_loss *l, int step, struct err *e) {
   char what[64];
   const char *bad = !isfinite(l->instance) ? "instance" : !isfinite(l->prior) ? "prior" : !isfinite(l->pdm) ? "pdm" : NULL;
-  if (!bad) return true;
+  if (!bad || t->state.loss_scale.scale > 0) return true;
   snprintf(what, sizeof what, "the %s loss is not finite", bad);
   return broken(t, step, what, e);
 }
@@ -54,12 +55,26 @@ static bool micro_batch(struct trainer *t, int step, int micro, struct step_loss
   return ok;
 }
 
+/* Gradients that are not finite: without a scale the end; with one a step without an update, and half the scale from here on. */
+static bool without_update(struct trainer *t, struct metrics *m, struct err *e) {
+  struct loss_scale *s = &t->state.loss_scale;
+  if (!loss_scale_changes(s, false)) return broken(t, m->step, "the gradient's norm is not finite", e);
+  if (loss_scale_spent(s)) return broken(t, m->step, "fp16 overflows even though the loss is not scaled any more", e);
+  tell(t->sink, LOG_INFO, "step %d overflowed fp16 and made no update: from here on the loss is scaled by %g", m->step, s->scale);
+  m->grad_norm = NAN;
+  optimizer_zero_grad(&t->opt);
+  return true;
+}
+
 static bool update(struct trainer *t, struct metrics *m, struct err *e) {
-  m->lr = lr_at(&t->lr, m->step - 1);
+  struct loss_scale *s = &t->state.loss_scale;
+  m->lr = lr_at(&t->lr, t->opt.step); /* the schedule goes on with updates, as accelerate's does */
+  t->opt.loss_scale = loss_scale_factor(s);
   m->grad_norm = optimizer_norm(&t->opt);
-  if (!isfinite(m->grad_norm)) return broken(t, m->step, "the gradient's norm is not finite", e);
+  bool finite = isfinite(m->grad_norm);
   if (dumps(t, m->step) && !dump_gradients(&t->dump, m->lr, m->grad_norm, e)) return false;
-  if (!optimizer_step(&t->opt, m->lr, m->grad_norm, e)) return false;
+  if (!(finite ? optimizer_step(&t->opt, m->lr, m->grad_norm, e) : without_update(t, m, e))) return false;
+  if (finite && loss_scale_changes(s, true)) tell(t->sink, LOG_INFO, "after step %d: the loss is scaled by %g", m->step, s->scale);
   return !dumps(t, m->step) || (dump_parameters(&t->dump, e) && dump_write(&t->dump, m->step, e));
 }
 
@@ -95,7 +110,7 @@ static void found_sound(struct trainer *t) {
 static bool healthy(struct trainer *t, const struct metrics *m, struct err *e) {
   char what[64];
   if (health_goes_on(&t->state.health, m)) {
-    found_sound(t);
+    if (isfinite(m->grad_norm)) found_sound(t);
     return true;
   }
   snprintf(what, sizeof what, "the losses have run away (%.3g on average)", t->state.health.total);
@@ -108,16 +123,17 @@ static bool one_step(struct trainer *t, struct err *e) {
   struct step_loss l = {0};
   if (m.step == 1 && !output_probe(t, &m.probe, e)) return false;
   double begin = now_seconds();
+  t->options.grad_scale = (float)loss_scale_factor(&t->state.loss_scale) / (float)t->draw.accumulation;
   for (int i = 0; i < t->draw.accumulation; i++)
     if (!micro_batch(t, m.step, i, &l, e)) return false;
   if (!update(t, &m, e)) return false;
   m.seconds = now_seconds() - begin;
-  m.instance = s->losses.instance ? l.instance : NAN;
-  m.prior = s->losses.prior ? l.prior : NAN;
-  m.pdm = s->losses.pdm ? l.pdm : NAN;
-  m.total = l.total;
+  m.instance = s->losses.instance && isfinite(l.instance) ? l.instance : NAN;
+  m.prior = s->losses.prior && isfinite(l.prior) ? l.prior : NAN;
+  m.pdm = s->losses.pdm && isfinite(l.pdm) ? l.pdm : NAN;
+  m.total = isfinite(l.total) ? l.total : NAN;
   t->state.step = m.step;
-  t->state.last_loss = l.total;
+  if (isfinite(l.total)) t->state.last_loss = l.total;
   t->state.pending = m;
   t->state.pictures = 0;
   return healthy(t, &m, e) && end_row(t, e);

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "backend/moments8.h"
+#include "train/offload.h"
 
 /* Elements of a flat block whose gradients are widened at once: whole blocks of moments. */
 enum { PIECE = 1 << 22 };
@@ -49,10 +50,20 @@ static bool take(struct tensor *t, struct backend *b, enum dtype type, int64_t n
   return t->data != NULL;
 }
 
+static bool away_init(struct opt_group *g, enum dtype moments, bool ema, struct err *e) {
+  g->away = offload_new(g->set, offload_moments(moments), ema, e);
+  if (g->away == NULL) return false;
+  g->m = g->away->m;
+  g->v = g->away->v;
+  g->ema = g->away->ema;
+  return true;
+}
+
 static bool group_init(struct opt_group *g, struct backend *b, struct param_set *set, enum dtype moments, bool ema, struct err *e) {
   size_t weights = (size_t)set->count * sizeof(float);
   int64_t n = set->count;
   g->set = set;
+  if (set->home != NULL) return away_init(g, moments, ema, e);
   if (!take(&g->m, b, moments, n, e) || !take(&g->v, b, moments, n, e)) return false;
   if (moments == DT_U8 && (!take(&g->m_scale, b, DT_F32, scales(n), e) || !take(&g->v_scale, b, DT_F32, scales(n), e))) return false;
   if (!ema) return true;
@@ -64,7 +75,7 @@ static bool group_init(struct opt_group *g, struct backend *b, struct param_set 
 
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e) {
-  *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1};
+  *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1, .loss_scale = 1};
   if (n > OPT_MAX_GROUPS) return err_set(e, ERR_FAILED, "%d parameter sets, %d are possible", n, OPT_MAX_GROUPS);
   for (int i = 0; i < n; i++) {
     o->groups = i + 1;
@@ -82,10 +93,12 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
 void optimizer_release(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
     struct opt_group *g = &o->group[i];
+    bool here = g->away == NULL;
+    offload_delete(g->away);
     struct tensor *const moment[] = {&g->m, &g->v, &g->m_scale, &g->v_scale};
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; here && j < 4; j++)
       if (moment[j]->data != NULL) o->b->op->release(o->b, moment[j]->data, tensor_bytes(moment[j]));
-    if (g->ema != NULL) o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
+    if (here && g->ema != NULL) o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
     *g = (struct opt_group){.set = NULL};
   }
   o->groups = 0;
@@ -107,24 +120,59 @@ static int64_t piece_end(const struct param_set *s, int64_t at, int64_t to) {
   return end < to ? end : to;
 }
 
+/* --- where things are ------------------------------------------------------------------------------------------------------------------ */
+
+struct backend *optimizer_backend(const struct optimizer *o, int group) {
+  const struct opt_group *g = &o->group[group];
+  return g->away != NULL ? g->set->lodge->host : o->b;
+}
+
+float *optimizer_weights(const struct optimizer *o, int group) {
+  const struct opt_group *g = &o->group[group];
+  if (g->away == NULL) return g->set->w;
+  offload_settle(g->away);
+  return g->set->home;
+}
+
+const float *optimizer_gradients(const struct optimizer *o, int group) {
+  const struct opt_group *g = &o->group[group];
+  return g->away != NULL ? g->away->g : g->set->g;
+}
+
+void optimizer_changed(struct optimizer *o) {
+  for (int i = 0; i < o->groups; i++) {
+    struct opt_group *g = &o->group[i];
+    if (g->away != NULL)
+      offload_changed(g->away);
+    else
+      param_set_changed(g->set);
+  }
+}
+
+/* --- steps ---------------------------------------------------------------------------------------------------------------------------- */
+
 /* Gradients of frozen parameters are zero: nobody writes them. */
 double optimizer_norm(struct optimizer *o) {
   double sum = 0;
   for (int i = 0; i < o->groups; i++) {
-    const struct param_set *s = o->group[i].set;
-    for (int64_t at = 0, end; at < s->count; at = end) {
-      end = piece_end(s, at, s->count);
-      sum += o->b->op->sum_squares(o->b, gradients(o, s, at, end - at), end - at);
+    const struct opt_group *g = &o->group[i];
+    if (g->away != NULL) sum += offload_squares(g->away);
+    for (int64_t at = 0, end; g->away == NULL && at < g->set->count; at = end) {
+      end = piece_end(g->set, at, g->set->count);
+      sum += o->b->op->sum_squares(o->b, gradients(o, g->set, at, end - at), end - at);
     }
   }
-  return sqrt(sum);
+  return sqrt(sum) / o->loss_scale;
 }
 
 void optimizer_zero_grad(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
     const struct param_set *s = o->group[i].set;
     struct tensor g = s->half ? tensor_1d(s->g16, DT_BF16, s->count) : tensor_1d(s->g, DT_F32, s->count);
-    o->b->op->fill(o->b, &g, 0);
+    if (o->group[i].away != NULL)
+      offload_begin(o->group[i].away);
+    else
+      o->b->op->fill(o->b, &g, 0);
   }
 }
 
@@ -152,21 +200,40 @@ static void update_stretch(struct optimizer *o, struct opt_group *g, int64_t fro
   }
 }
 
-/* Weight decay must not touch frozen parameters, so the update runs over stretches of trained ones: mostly one for the whole set. */
-static void update(struct optimizer *o, struct opt_group *g, const struct adamw *a) {
-  struct param_set *s = g->set;
-  for (int i = 0; i < s->n;) {
-    int last = i;
-    while (last < s->n && s->p[last]->frozen == s->p[i]->frozen) last++;
-    int64_t from = s->p[i]->offset, to = last < s->n ? s->p[last]->offset : s->count;
-    if (!s->p[i]->frozen) update_stretch(o, g, from, to, a);
-    for (; i < last; i++) s->p[i]->version += !s->p[i]->frozen;
+/* Weight decay must not touch frozen parameters, so updates run over stretches of trained ones: mostly one for the whole set. From parameter i on: the
+   index behind the stretch, and its place in the flat block. */
+static int stretch(const struct param_set *s, int i, int last, int64_t *from, int64_t *to) {
+  int end = i;
+  while (end < last && s->p[end]->frozen == s->p[i]->frozen) end++;
+  *from = s->p[i]->offset;
+  *to = end < s->n ? s->p[end]->offset : s->count;
+  return end;
+}
+
+void optimizer_update(struct backend *b, const struct param_set *s, int first, int last, float *w, const float *g, const struct tensor *m,
+                      const struct tensor *v, const struct adamw *a) {
+  int64_t from, to;
+  for (int i = first, end; i < last; i = end) {
+    end = stretch(s, i, last, &from, &to);
+    struct tensor m_part = tensor_slice(*m, from, to - from), v_part = tensor_slice(*v, from, to - from);
+    if (!s->p[i]->frozen) b->op->adamw(b, w + from, g + from, &m_part, &v_part, to - from, a);
   }
 }
 
-static void update_ema(struct optimizer *o, struct opt_group *g) {
-  double decay = fmin(o->ema_decay, (1.0 + o->step) / (10.0 + o->step));
-  struct tensor ema = tensor_1d(g->ema, DT_F32, g->set->count), w = tensor_1d(g->set->w, DT_F32, g->set->count);
+static double ema_decay(const struct optimizer *o) {
+  return fmin(o->ema_decay, (1.0 + o->step) / (10.0 + o->step));
+}
+
+static void update(struct optimizer *o, struct opt_group *g, const struct adamw *a) {
+  struct param_set *s = g->set;
+  double decay = ema_decay(o);
+  struct tensor ema = tensor_1d(g->ema, DT_F32, s->count), w = tensor_1d(s->w, DT_F32, s->count);
+  int64_t from, to;
+  for (int i = 0, end; i < s->n; i = end) {
+    end = stretch(s, i, s->n, &from, &to);
+    if (!s->p[i]->frozen) update_stretch(o, g, from, to, a);
+  }
+  for (int i = 0; i < s->n; i++) s->p[i]->version += !s->p[i]->frozen;
   if (g->ema != NULL) o->b->op->axpby(o->b, &ema, (float)(1 - decay), &w, (float)decay);
 }
 
@@ -174,10 +241,13 @@ bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e) 
   if (!isfinite(norm))
     return err_set(e, ERR_NUMERIC, "the gradient of step %d is not finite: lower the learning rate, or train in fp32", o->step + 1);
   double scale = o->max_norm > 0 ? fmin(1, o->max_norm / (norm + 1e-6)) : 1;
-  struct adamw a = {(float)lr, o->beta1, o->beta2, o->eps, o->weight_decay, (float)scale, o->step + 1};
+  struct adamw a = {(float)lr, o->beta1, o->beta2, o->eps, o->weight_decay, (float)(scale / o->loss_scale), o->step + 1};
   for (int i = 0; i < o->groups; i++) {
-    update(o, &o->group[i], &a);
-    update_ema(o, &o->group[i]);
+    struct opt_group *g = &o->group[i];
+    if (g->away != NULL)
+      offload_step(g->away, &a, ema_decay(o));
+    else
+      update(o, g, &a);
   }
   optimizer_zero_grad(o);
   o->step++;

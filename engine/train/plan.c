@@ -21,7 +21,7 @@ struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int
                           .layer = t->pdm_layer,
                           .handle = t->pdm_handle,
                           .act = t->act,
-                          .engine = t->b->op->name,
+                          .engine = precision_engine(t->b),
                           .steps = t->s->losses.pdm_steps,
                           .batch = t->pdm_batch,
                           .masked = t->s->losses.mask_pdm,
@@ -103,15 +103,16 @@ static double mib(int64_t bytes) {
 static void tell_memory(struct trainer *t) {
   const struct run_plan *p = &t->plan;
   char buffers[48] = "";
+  int64_t with_host = p->home + p->away;
   if (!p->card) snprintf(buffers, sizeof buffers, ", buffers %.0f", mib(p->buffers));
   tell(t->sink, LOG_INFO,
        "memory%s: %.0f MiB at the peak of %.0f allowed: %s %.0f, weights %.0f, gradients %.0f, moments and averages %.0f, passes %.0f "
        "(a training step %.0f)%s",
-       p->card ? " of the card" : "", mib(p->memory), mib(p->allowed), p->card ? "engine" : "process", mib(p->process), mib(p->weights + p->packed), mib(p->gradients),
-       mib(p->moments + p->averaged), mib(p->work + p->scratch), mib((int64_t)t->step_bytes), buffers);
+       p->card ? " of the card" : "", mib(p->memory), mib(p->allowed), p->card ? "engine" : "process", mib(p->process), mib(p->weights + p->packed),
+       mib(p->gradients), mib(p->moments + p->averaged + (p->card ? 0 : with_host)), mib(p->work + p->scratch), mib((int64_t)t->step_bytes), buffers);
   if (p->card)
-    tell(t->sink, LOG_INFO, "memory of the machine: %.0f MiB at the peak of %.0f allowed: process %.0f, buffers %.0f", mib(p->host_memory),
-         mib(p->host_allowed), mib(p->host_process), mib(p->buffers));
+    tell(t->sink, LOG_INFO, "memory of the machine: %.0f MiB at the peak of %.0f allowed: process %.0f, offloaded %.0f, buffers %.0f", mib(p->host_memory),
+         mib(p->host_allowed), mib(p->host_process), mib(with_host), mib(p->buffers));
 }
 
 struct duration {
@@ -152,8 +153,8 @@ bool plan_keep(const struct trainer *t, struct err *e) {
   char path[TRAINER_PATH + 16], text[256];
   const struct run_plan *p = &t->plan;
   keep_path(t, path, sizeof path);
-  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d moments %d\n", p->samples_batch, p->prior_batch, p->pdm_batch,
-                   p->moments_kind);
+  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d moments %d offload %d\n", p->samples_batch, p->prior_batch,
+                   p->pdm_batch, p->moments_kind, p->offloaded);
   return write_file(path, text, (size_t)n, e);
 }
 
@@ -161,16 +162,17 @@ bool plan_recall(struct trainer *t, struct err *e) {
   char path[TRAINER_PATH + 16], text[256] = "";
   struct blob b;
   struct err ignored = {0};
-  int n[4];
+  int n[5] = {0};
   keep_path(t, path, sizeof path);
   if (!t->s->resume || access(path, R_OK) != 0 || !blob_map(path, &b, &ignored)) return true;
   memcpy(text, b.data, b.size < sizeof text ? b.size : sizeof text - 1);
   blob_close(&b);
-  if (sscanf(text, "samples %d classes %d photographs %d %*s %d", n, n + 1, n + 2, n + 3) != 4)
+  if (sscanf(text, "samples %d classes %d photographs %d %*s %d offload %d", n, n + 1, n + 2, n + 3, n + 4) < 4)
     return err_set(e, ERR_INPUT, "%s: not what a run leaves there; start a new run directory", path);
   if (n[0] >= 1 && n[0] < t->own.samples.batch) t->own.samples.batch = n[0];
   if (n[1] >= 1 && n[1] < t->own.prior.batch) t->own.prior.batch = n[1];
   if (n[2] >= 1) t->pdm_batch = n[2];
+  if (n[4] && t->own.engine.offload == OFFLOAD_AUTO) t->own.engine.offload = OFFLOAD_YES;
   if (n[3] > t->own.train.moments && n[3] <= t->own.engine.least_moments) t->own.train.moments = n[3];
   return true;
 }

@@ -52,6 +52,13 @@ bool plan_memory(struct trainer *t, struct err *e);
 enum { PLAN_SHORT = 6 };
 bool plan_evaluate(struct trainer *t, int evaluations, struct err *e);
 
+/* --- plan_offload.c ------------------------------------------------------------------------------------------------------------------------ */
+
+int64_t plan_moments(const struct trainer *t, int64_t count); /* plan_memory.c: what both moments of so many weights take of the engine's memory */
+void plan_offload_set(struct trainer *t, bool on); /* decides it, until it is called again */
+bool plan_offload_helps(const struct trainer *t);  /* it may be tried where the run does not fit */
+void plan_offload_parts(struct trainer *t);        /* corrects the plan's weights, gradients, moments, averages; home and away */
+
 /* --- plan_refuse.c ------------------------------------------------------------------------------------------------------------------------ */
 
 struct size_text {
@@ -65,6 +72,11 @@ bool plan_refuse(struct trainer *t, struct err *e);
 
 /* Bytes of each stage and place; ERR_FIT where there is too little room, a warning where it may become tight. */
 bool plan_disk(struct trainer *t, struct err *e);
+
+/* --- plan_operations.c -------------------------------------------------------------------------------------------------------------------- */
+
+/* The operations of a micro-batch's forward and backward pass, each to o->operation. */
+bool plan_operations(struct trainer *t, const struct plan_options *o, struct err *e);
 
 /* --- plan_time.c -------------------------------------------------------------------------------------------------------------------------- */
 

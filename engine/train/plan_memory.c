@@ -9,7 +9,8 @@
  * A card with memory of its own has all but the process and the buffers, which are the machine's: both are planned, and both must fit. What the card
  * gives is taken when it is asked for, so that gradients count from the start; "process" is then what the backend takes when it is opened.
  * The order of concessions: blocks of the UNet computed again (exact, costs time), fewer pictures at once (samples, inversion, class images;
- * costs nothing but a little time), moments in bf16 and then in 8 bits where the profile allows them. */
+ * costs nothing but a little time), weights and moments with the host (plan_offload.c; below adapters, where it costs nothing, this comes first),
+ * moments in bf16 and then in 8 bits where the profile allows them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,21 +28,25 @@ static int64_t taken(const struct trainer *t, int64_t bytes) {
   return bytes > 0 ? (int64_t)t->b->op->taken((size_t)bytes) : 0;
 }
 
+int64_t plan_moments(const struct trainer *t, int64_t count) {
+  enum dtype moments = moments_type(t->s);
+  return 2 * (taken(t, (int64_t)optimizer_moment_bytes(count, moments)) + taken(t, (int64_t)optimizer_scale_bytes(count, moments)));
+}
+
 static void fixed_parts(struct trainer *t) {
   struct run_plan *p = &t->plan;
   const struct param_set *set[MODEL_SETS];
-  enum dtype moments = moments_type(t->s);
   model_sets(t->m, set);
   p->weights = p->gradients = p->moments = p->averaged = 0;
   for (int i = 0; i < MODEL_SETS; i++)
     if (set[i]) p->weights += taken(t, set[i]->count * 4);
   for (int i = 0; i < t->sets; i++) {
     p->gradients += taken(t, model_gradient_bytes(t->set[i]));
-    int64_t count = t->set[i]->count, scales = (int64_t)optimizer_scale_bytes(count, moments);
-    p->moments += 2 * (taken(t, (int64_t)optimizer_moment_bytes(count, moments)) + taken(t, scales));
+    p->moments += plan_moments(t, t->set[i]->count);
     if (t->s->train.ema_decay > 0) p->averaged += taken(t, t->set[i]->count * 4);
   }
   p->moments += taken(t, (int64_t)optimizer_piece_bytes(t->set, t->sets));
+  plan_offload_parts(t);
 }
 
 static int64_t pixels(const struct trainer *t) {
@@ -80,7 +85,7 @@ static int64_t training_buffers(const struct trainer *t) {
 
 /* A piece of a flat block on its way to the state, or all that is trained on its way to a checkpoint; what the host can read is written as it lies. */
 static int64_t saving_buffers(const struct trainer *t) {
-  if (t->b->op->host_memory) return 0;
+  if (t->b->op->host_memory || t->plan.home > 0) return 0;
   bool checkpoints = t->s->train.mode == MODE_LORA || t->s->checkpoints.save_weights || t->s->checkpoints.every > 0;
   int64_t most = 0, all = 0;
   for (int i = 0; i < t->sets; i++) {
@@ -98,9 +103,10 @@ static void set_stage(struct trainer *t, int i, const struct pass_need *n, int64
   p->packed = (int64_t)t->b->need.packed;
   p->scratch = (int64_t)t->b->need.scratch;
   int64_t state = (training || p->card ? p->gradients : 0) + (training ? p->moments + p->averaged : 0);
+  int64_t host = buffers + p->home + (training ? p->away : 0); /* of the host, whatever computes */
   p->stage[i].work = n ? taken(t, (int64_t)n->work) : 0;
-  p->stage[i].memory = p->process + p->weights + p->packed + p->scratch + state + p->stage[i].work + (p->card ? 0 : buffers);
-  p->stage[i].host = p->card ? p->host_process + buffers : p->stage[i].memory;
+  p->stage[i].memory = p->process + p->weights + p->packed + p->scratch + state + p->stage[i].work + (p->card ? 0 : host);
+  p->stage[i].host = p->card ? p->host_process + host : p->stage[i].memory;
 }
 
 /* A later stage of the same phase finds the region as large as an earlier one left it. */
@@ -180,9 +186,12 @@ static void find_peak(struct run_plan *p) {
     p->work = p->stage[i].work;
   }
   p->host_memory = p->card ? host : 0;
-  int64_t known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->scratch + p->work;
-  p->buffers = p->memory > known ? p->memory - known : 0;
-  if (p->card) p->buffers = host - p->host_process;
+  int64_t with_host = p->home + p->away, known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->scratch + p->work;
+  if (p->card)
+    p->buffers = host - p->host_process - with_host;
+  else
+    p->buffers = p->memory - known - with_host;
+  if (p->buffers < 0) p->buffers = 0;
 }
 
 /* The whole run as it is set now. */
@@ -293,6 +302,10 @@ static void tell_concessions(struct trainer *t, const struct settings *wanted) {
   if (t->todo.pdm.levels > 0 && t->pdm_batch < t->data.photographs)
     tell(t->sink, LOG_WARN, "to fit %s, the photographs are inverted %d at a time instead of all %d", allowed.s, t->pdm_batch,
          t->data.photographs);
+  if (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO)
+    tell(t->sink, LOG_WARN, "to fit %s, %s", allowed.s,
+         p->home > 0 ? "weights, gradients and moments lie in the host's memory, and the CPU updates them"
+                     : "the card has the networks' weights only in the type that it computes with (the result is the same)");
   if (t->own.train.moments != wanted->train.moments)
     tell(t->sink, LOG_WARN, "to fit %s, the optimiser's moments are kept in %s, as least_moments in [engine] allows", allowed.s,
          t->own.train.moments == MOMENTS_8BIT ? "8 bits" : "bf16");
@@ -337,11 +350,36 @@ static bool find_limits(struct trainer *t, struct err *e) {
   return true;
 }
 
+/* Where it may, and then without the other concessions at first. */
+static bool offload(struct trainer *t, const struct settings *wanted, struct err *e) {
+  if (!plan_offload_helps(t)) return true;
+  plan_offload_set(t, true);
+  t->own.samples.batch = wanted->samples.batch;
+  t->own.prior.batch = wanted->prior.batch;
+  t->options.recompute_blocks = 0;
+  return plan_evaluate(t, 0, e);
+}
+
+/* Back, where the machine's memory is what does not do. */
+static bool stay(struct trainer *t, const struct settings *wanted, struct err *e) {
+  const struct run_plan *p = &t->plan;
+  if (!p->offloaded || t->s->engine.offload != OFFLOAD_AUTO || !p->card || p->home == 0 || p->host_memory <= p->host_allowed) return true;
+  plan_offload_set(t, false);
+  t->own.samples.batch = wanted->samples.batch;
+  t->own.prior.batch = wanted->prior.batch;
+  t->options.recompute_blocks = 0;
+  return plan_evaluate(t, PLAN_SHORT, e) && concede(t, e);
+}
+
 static bool fit(struct trainer *t, const struct settings *wanted, struct err *e) {
   struct run_plan *p = &t->plan;
   if (fits(p)) return true;
-  if (!concede(t, e)) return false;
-  while (p->memory > p->allowed && t->s->train.mode == MODE_FULL && t->own.train.moments < t->s->engine.least_moments) {
+  if (t->s->train.mode == MODE_LORA && !offload(t, wanted, e)) return false;
+  if (!fits(p) && !concede(t, e)) return false;
+  if (!fits(p) && !offload(t, wanted, e)) return false;
+  if (!fits(p) && !concede(t, e)) return false;
+  if (!fits(p) && !stay(t, wanted, e)) return false;
+  while (!fits(p) && t->s->train.mode == MODE_FULL && t->own.train.moments < t->s->engine.least_moments) {
     t->own.train.moments++;
     t->own.samples.batch = wanted->samples.batch; /* there may be room for more again */
     t->options.recompute_blocks = 0;
@@ -365,7 +403,9 @@ bool plan_memory(struct trainer *t, struct err *e) {
   if (t->pdm_batch < 1 || t->pdm_batch > photographs) t->pdm_batch = photographs;
   t->options.recompute = t->s->train.recompute;
   p->blocks = unet_blocks(t->m->unet);
-  bool ok = find_limits(t, e) && plan_evaluate(t, 0, e);
+  if (!find_limits(t, e)) return false;
+  plan_offload_set(t, t->s->engine.offload == OFFLOAD_YES);
+  bool ok = plan_evaluate(t, 0, e);
   if (ok) unet_rank_blocks(t->m->unet); /* of the pass that kept everything */
   ok = ok && fit(t, &wanted, e);
   plan_forget(t);
@@ -375,8 +415,9 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->pdm_batch = t->pdm_batch;
   p->moments_kind = t->own.train.moments;
   p->waits = p->memory > p->available || (p->card && p->host_memory > p->host_available);
-  p->replanned = t->options.recompute_blocks > 0 || p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch ||
-                 p->pdm_batch < photographs || p->moments_kind != wanted.train.moments;
+  p->replanned = (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO) || t->options.recompute_blocks > 0 ||
+                 p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch || p->pdm_batch < photographs ||
+                 p->moments_kind != wanted.train.moments;
   if (ok) tell_concessions(t, &wanted);
   if (ok) count_past(p);
   return ok;

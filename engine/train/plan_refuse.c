@@ -31,6 +31,7 @@ static int64_t least_of(const struct trainer *t, const struct settings *s) {
   x.options.train_text = s->train.text_encoder;
   x.data.width = s->train.width, x.data.height = s->train.height;
   if (other && !trainer_open_model(&x, &ignored)) return 0;
+  if (other) plan_offload_set(&x, t->plan.offloaded);
   if (s->train.mode == MODE_LORA) x.options.recompute_blocks = 0;
   x.options.recompute = true;
   bool ok = plan_evaluate(&x, PLAN_SHORT, &ignored);
@@ -128,9 +129,9 @@ bool plan_refuse(struct trainer *t, struct err *e) {
       "this run needs %s of %smemory in the stage \"%s\", with all that can be computed again or made one at a time (%s %s, weights "
       "%s, gradients %s, moments and averages %s, passes %s); %s; %s%s",
       plan_size(p->memory).s, p->card ? "the card's " : "", peak_stage(p)->name, p->card ? "engine" : "process",
-      plan_size(p->process + (p->card ? 0 : p->buffers)).s, plan_size(p->weights + p->packed).s,
-      plan_size(p->gradients).s, plan_size(p->moments + p->averaged).s, plan_size(p->work + p->scratch).s,
-      limit_text(t, limit, sizeof limit), *list     ? "what would take less: "
+      plan_size(p->process + (p->card ? 0 : p->buffers)).s, plan_size(p->weights + p->packed).s, plan_size(p->gradients).s,
+      plan_size(p->moments + p->averaged + (p->card ? 0 : p->home + p->away)).s, plan_size(p->work + p->scratch).s, limit_text(t, limit, sizeof limit),
+      *list     ? "what would take less: "
       : p->card ? "a card with more memory is needed, or --device cpu"
                 : "a machine with more memory is needed",
       list);

@@ -11,6 +11,7 @@
 
 static const double disk_rate = 400e6;      /* bytes a second, written and synced */
 static const double read_rate = 1.5e9;      /* weights, from a warm cache and converted */
+static const double host_rate = 12e9;      /* of the host's memory, for the optimiser of a run that is offloaded: tests/bench */
 static const double mask_seconds = 0.35;    /* of one thread, for the outline of a mask: the size is always the same */
 static const double png_rate = 15e6;        /* bytes of pixels a second: encoded and written */
 static const double share = 0.7;            /* of the product's rate that whole passes reach, about */
@@ -205,7 +206,7 @@ static double trained(const struct trainer *t) {
 /* Norm, update, average, zeroing: bytes of every parameter. */
 static double optimizer_seconds(const struct trainer *t, const struct rates *r) {
   double bytes = 4 + 4 + 12 + 4 * (double)dtype_size(moments_type(t->s)) + (t->s->train.ema_decay > 0 ? 12 : 0);
-  return trained(t) * bytes / r->memory;
+  return trained(t) * bytes / (t->plan.home > 0 && !t->b->op->host_memory ? host_rate : r->memory);
 }
 
 static void set_seconds(struct trainer *t, const struct clock *c, const struct pass_time *p, int passes) {

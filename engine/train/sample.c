@@ -8,6 +8,7 @@
 #include "convert/lora_apply.h"
 #include "formats/npy.h"
 #include "train/encode.h"
+#include "train/precision.h"
 #include "train/tell.h"
 
 enum { TOKENS = 77, PATH = 4096 };
@@ -208,7 +209,7 @@ static bool check(const struct sample_job *j, struct err *e) {
 
 bool engine_sample(const struct sample_job *j, const struct embedded_file *embedded, const struct sink *sink, struct err *e) {
   if (!check(j, e)) return false;
-  struct sampling s = {.j = j, .act = j->precision == PRECISION_BF16 ? DT_BF16 : DT_F32, .all = j->n_prompts * j->count};
+  struct sampling s = {.j = j, .act = precision_type(j->precision), .all = j->n_prompts * j->count};
   s.plan = (struct sample_plan){.prompts = j->prompts, .n_prompts = j->n_prompts, .count = j->count, .seed = j->seed, .batch = j->batch};
   s.plan.job =
       (struct picture_job){.sampler = (enum sampler_kind)j->sampler, .steps = j->steps, .guidance = j->guidance, .negative = j->negative};
@@ -216,6 +217,7 @@ bool engine_sample(const struct sample_job *j, const struct embedded_file *embed
   bool ok = b != NULL;
   if (ok) {
     tell(sink, LOG_INFO, "%s", backend_describe(b));
+    precision_apply(b, j->precision, sink);
     s.m = open_model(b, j, embedded, sink, e);
     ok = s.m != NULL;
   }

@@ -76,21 +76,23 @@ static bool load_block(struct backend *b, const struct block *k, void *buffer, s
 static bool each_block(const char *dir, const struct optimizer *o, const char *const *names,
                        bool (*f)(struct backend *, const struct block *, void *, struct err *), struct err *e) {
   int64_t most = 16;
-  for (int i = 0; i < o->groups; i++)
+  bool on_host = true;
+  for (int i = 0; i < o->groups; i++) {
     if (o->group[i].set->count > most) most = o->group[i].set->count;
-  void *buffer =
-      o->b->op->host_memory ? NULL : malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float)); /* else it is written as it lies */
-  if (!buffer && !o->b->op->host_memory) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
+    on_host &= optimizer_backend(o, i)->op->host_memory;
+  }
+  void *buffer = on_host ? NULL : malloc((size_t)(most < PIECE ? most : PIECE) * sizeof(float)); /* else it is written as it lies */
+  if (!buffer && !on_host) return err_set(e, ERR_FAILED, "out of memory for a copy of the weights");
   bool ok = true;
   for (int i = 0; ok && i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    const struct block block[] = {{dir, names[i], "weights", g->set->w, DT_F32, g->set->count},
+    const struct block block[] = {{dir, names[i], "weights", optimizer_weights(o, i), DT_F32, g->set->count},
                                   {dir, names[i], "moment1", g->m.data, g->m.type, g->set->count},
                                   {dir, names[i], "moment2", g->v.data, g->v.type, g->set->count},
                                   {dir, names[i], "scale1", g->m_scale.data, DT_F32, g->m_scale.data ? tensor_count(&g->m_scale) : 0},
                                   {dir, names[i], "scale2", g->v_scale.data, DT_F32, g->v_scale.data ? tensor_count(&g->v_scale) : 0},
                                   {dir, names[i], "average", g->ema, DT_F32, g->ema ? g->set->count : 0}};
-    for (size_t j = 0; ok && j < sizeof block / sizeof *block; j++) ok = f(o->b, block + j, buffer, e);
+    for (size_t j = 0; ok && j < sizeof block / sizeof *block; j++) ok = f(optimizer_backend(o, i), block + j, buffer, e);
   }
   free(buffer);
   return ok;
@@ -133,8 +135,9 @@ static void put_info(FILE *f, const struct run_state *s, const struct optimizer 
   int n = numbers_of(&copy, number);
   fprintf(f, "{\"version\": 2, \"step\": %d, \"optimizer_step\": %d, \"sampled\": %d, \"pictures\": %d, \"round\": \"%s\",\n", s->step,
           o->step, s->sampled, s->pictures, s->round);
-  fprintf(f, " \"identity\": \"%s\", \"pending\": %d, \"health_seen\": %d, \"health_bad\": %d,\n \"numbers\": [", s->identity,
-          s->pending.step, s->health.seen, s->health.bad);
+  fprintf(f, " \"identity\": \"%s\", \"pending\": %d, \"health_seen\": %d, \"health_bad\": %d,\n", s->identity, s->pending.step,
+          s->health.seen, s->health.bad);
+  fprintf(f, " \"loss_scale\": \"%a\", \"scaled_updates\": %d,\n \"numbers\": [", s->loss_scale.scale, s->loss_scale.updates);
   for (int i = 0; i < n; i++) fprintf(f, "%s\"%a\"", i ? ", " : "", *number[i]);
   fprintf(f, "],\n \"checkpoints\": [");
   for (int i = 0; i < s->kept; i++)
@@ -178,14 +181,16 @@ static bool read_checkpoints(const struct json *j, struct run_state *s, struct e
 
 static bool read_info(const char *dir, struct run_state *s, int *optimizer_step, struct err *e) {
   struct source source;
-  static const char *const key[] = {"step", "optimizer_step", "pending", "health_seen", "health_bad", "pictures", "sampled"};
-  int64_t v[7] = {0};
+  static const char *const key[] = {"step",       "optimizer_step", "pending", "health_seen",
+                                    "health_bad", "pictures",       "sampled", "scaled_updates"};
+  int64_t v[8] = {0};
+  char scale[40] = "";
   source_dir(&source, dir);
   struct json *j = json_open(&source, "info.json", e);
   *s = (struct run_state){.sampled = -1};
-  bool ok =
-      j && json_string(j, "identity", "", s->identity, sizeof s->identity, e) && json_string(j, "round", "", s->round, sizeof s->round, e);
-  for (int i = 0; ok && i < 7; i++) ok = json_int(j, key[i], i == 6 ? -1 : 0, -1, INT32_MAX, v + i, e);
+  bool ok = j && json_string(j, "identity", "", s->identity, sizeof s->identity, e) &&
+            json_string(j, "round", "", s->round, sizeof s->round, e) && json_string(j, "loss_scale", "0", scale, sizeof scale, e);
+  for (int i = 0; ok && i < 8; i++) ok = json_int(j, key[i], i == 6 ? -1 : 0, -1, INT32_MAX, v + i, e);
   ok = ok && read_numbers(j, s, e) && read_checkpoints(j, s, e);
   s->step = (int)v[0];
   *optimizer_step = (int)v[1];
@@ -194,6 +199,7 @@ static bool read_info(const char *dir, struct run_state *s, int *optimizer_step,
   s->health.bad = (int)v[4];
   s->pictures = (int)v[5];
   s->sampled = (int)v[6];
+  s->loss_scale = (struct loss_scale){strtod(scale, NULL), (int)v[7]};
   json_close(j);
   if (!ok) run_state_release(s);
   return ok;
@@ -299,7 +305,7 @@ bool state_load(const char *run_dir, const struct run_state *s, struct optimizer
   if (!read_info(dir, &again, &o->step, e)) return false;
   run_state_release(&again);
   if (!each_block(dir, o, names, load_block, e)) return false;
-  for (int i = 0; i < o->groups; i++) param_set_changed(o->group[i].set);
+  optimizer_changed(o);
   return true;
 }
 

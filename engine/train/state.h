@@ -8,6 +8,7 @@
 
 #include "train/health.h"
 #include "train/optimizer.h"
+#include "train/precision.h"
 
 struct kept_checkpoint {
   int step;
@@ -23,6 +24,7 @@ struct run_state {
   char identity[65];      /* hash of what the run is made from: a state of another one is refused */
   struct metrics pending; /* step 0: none; else the row of `step`, told once its probe is measured */
   struct health health;
+  struct loss_scale loss_scale;
   int kept;                           /* checkpoints that this run made and that are still there */
   struct kept_checkpoint *checkpoint; /* [kept] oldest first; owned: run_state_release */
 };

@@ -25,7 +25,7 @@ struct step_options {
   bool recompute;  /* and recompute_blocks: struct unet_options */
   int recompute_blocks;
   int pdm_handle;   /* of unet_pdm_layer; -1: no pdm slot */
-  float grad_scale; /* 1 / accumulation */
+  float grad_scale; /* 1 / accumulation, times the scale of the loss */
 };
 
 struct step_loss {

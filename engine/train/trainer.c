@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/thread.h"
 #include "convert/lora_list.h"
+#include "train/plan.h"
 #include "train/trainer.h"
 
 /* --- opening ---------------------------------------------------------------------------------------------------------------------------- */
@@ -204,7 +205,7 @@ static void forget_run(struct trainer *t) {
 static bool find_state(struct trainer *t, struct err *e) {
   char own[65];
   const char *dir = t->s->run_dir;
-  t->state = (struct run_state){.sampled = -1};
+  t->state = (struct run_state){.sampled = -1, .loss_scale = loss_scale_begin(t->s->train.precision)};
   if (!identity(t, own, e)) return false;
   memcpy(t->state.identity, own, sizeof own);
   fs_tidy(dir, NULL);
@@ -372,12 +373,15 @@ void trainer_note_work(struct trainer *t) {
 
 /* Everything that needs no weights. */
 static bool open_all(struct trainer *t, struct err *e) {
-  t->act = t->s->train.precision == PRECISION_BF16 ? DT_BF16 : DT_F32;
+  t->act = precision_type(t->s->train.precision);
   t->b = backend_open(t->s->engine.device, t->s->engine.threads, e);
   t->count = t->b ? backend_open_ops(&backend_count, 1, e) : NULL;
   if (!t->count) return false;
+  if (t->s->engine.offload == OFFLOAD_YES && t->b->op->host_memory)
+    tell(t->sink, LOG_WARN, "offload = yes: nothing is gained where the CPU computes, whose memory is the machine's");
   if (t->b->passed_over[0]) tell(t->sink, LOG_INFO, "%s: the CPU computes", t->b->passed_over);
   tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
+  precision_apply(t->b, t->s->train.precision, t->sink);
   return trainer_open_model(t, e) && open_data(t, e);
 }
 
@@ -542,6 +546,7 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   bool ok = open_all(t, e);
   if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
   ok = ok && plan_recall(t, e) && masks_recall(t, e) && plan_run(t, o->measure, e);
+  ok = ok && (!o->operation || plan_operations(t, o, e));
   *out = t->plan;
   trainer_release(t);
   free(t);

@@ -9,6 +9,7 @@
 #include "train/forecast.h"
 #include "train/journal.h"
 #include "train/optimizer.h"
+#include "train/precision.h"
 #include "train/prior.h"
 #include "train/room.h"
 #include "train/tell.h"

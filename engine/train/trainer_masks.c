@@ -14,7 +14,7 @@ struct gaze_job trainer_gaze(const struct trainer *t) {
                            .prompt = s->prompts.class_prompt,
                            .width = s->train.width,
                            .height = s->train.height,
-                           .engine = t->b->op->name,
+                           .engine = precision_engine(t->b),
                            .sink = t->sink};
 }
 
@@ -68,9 +68,10 @@ static bool mask_stages(struct trainer *t, const char *out_dir, struct err *e) {
   const struct settings *s = t->s;
   struct source source;
   struct model_want plain = {.config = s->model.config, .embedded = t->embedded};
-  t->act = s->train.precision == PRECISION_BF16 ? DT_BF16 : DT_F32;
+  t->act = precision_type(s->train.precision);
   t->b = backend_open(s->engine.device, s->engine.threads, e);
   if (!t->b) return false;
+  precision_apply(t->b, s->train.precision, t->sink);
   trainer_source(s, t->embedded, &source);
   t->m = model_open(t->b, &source, &plain, e);
   t->want = (struct dataset_want){.images = s->subject.images,

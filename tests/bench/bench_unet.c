@@ -1,7 +1,7 @@
 /* Time and peak memory of forward + backward of a whole UNet, one image, every parameter with a gradient; one line of JSON. Beside PyTorch:
  * tests/bench/beside_torch.py.
  *
- * usage: bench_unet MODEL [--mode fp32|bf16] [--latent N] [--repeat N] [--threads N] [--recompute] */
+ * usage: bench_unet MODEL [--mode fp32|bf16|fp16] [--latent N] [--repeat N] [--threads N] [--recompute] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +79,7 @@ static bool run(int argc, char **argv, struct err *e) {
   struct source s;
   struct model_want want = {.train_unet = true};
   struct job j = {.latent = option(argc, argv, "--latent", 64), .recompute = flag(argc, argv, "--recompute")};
-  enum dtype act = flag(argc, argv, "bf16") ? DT_BF16 : DT_F32;
+  enum dtype act = flag(argc, argv, "bf16") ? DT_BF16 : flag(argc, argv, "fp16") ? DT_F16 : DT_F32;
   struct backend *b = backend_open("auto", option(argc, argv, "--threads", 0), e);
   if (!b) return false;
   source_dir(&s, argv[1]);
@@ -106,7 +106,7 @@ static bool run(int argc, char **argv, struct err *e) {
 int main(int argc, char **argv) {
   struct err e = {0};
   if (argc < 2) {
-    fprintf(stderr, "usage: bench_unet MODEL [--mode fp32|bf16] [--latent N] [--repeat N] [--threads N] [--recompute]\n");
+    fprintf(stderr, "usage: bench_unet MODEL [--mode fp32|bf16|fp16] [--latent N] [--repeat N] [--threads N] [--recompute]\n");
     return 2;
   }
   if (run(argc, argv, &e)) return 0;

@@ -77,7 +77,10 @@ refused "model: tensor of the wrong shape" 3 '"conv_in.weight" has the shape [64
 base; rm base/vae/config.json; echo '{"block_out_channels": [32,' >base/vae/config.json
 refused "model: config is not JSON" 3 "base/vae/config.json: not valid JSON" run --set model.path=base
 refused "resolution that does not fit" 2 "resolution 66x66: width and height must be multiples of 4" run --set train.resolution=66
-refused "device that is not there" 4 'no device "cuda"' run --device cuda
+# in a build without CUDA, and in one with it on a machine without a card; where there is one, card 63 is not
+refused "device that is not there" 4 "no " run --device cuda:63
+refused "wrong number of a device" 2 "--device cuda:x is not allowed: it must be auto, cpu, cuda or ref" "$program" --batch embedded:demo --device cuda:x
+refused "wrong number of a device in a profile" 2 "device" run --set engine.device=cpu:1
 refused "run directory cannot be made" 3 "/dev/null/run" "$program" --batch embedded:demo --run-dir /dev/null/run
 refused "run directory is a file" 3 "p.ini" "$program" --batch embedded:demo --run-dir p.ini
 check "a run that was refused at its start may be started again" sh -c '"$0" --batch embedded:demo --run-dir run --set subject.hold_out=9.jpg 2>&1 >/dev/null | grep -q "no photograph 9.jpg"' "$program"

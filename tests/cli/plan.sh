@@ -17,6 +17,11 @@ peak=$(number peak <out)
 check "plan with less memory: planned anew, and said" sh -c 'grep -q "\"replanned\":true" out && grep -q "^warning: to fit .* of the UNet.s 38 blocks are computed again" err'
 check "plan with less memory: it holds" test "$(number peak <out)" -le $((peak - 16000000))
 
+"$program" plan embedded:demo $demo --set train.mode=full --operations >out 2>err
+check "plan --operations: a line each, of six columns" awk -F'\t' 'NF != 6 { bad = 1 } END { exit bad || NR < 50 }' out
+check "forward and backward of convolutions and attention" sh -c 'for o in conv conv_dx conv_dw linear_dw attention attention_bwd group_norm_bwd; do grep -q "^$o	F32	" out || exit 1; done'
+check "a weight gradient is as much work as the layer" awk -F'\t' '$1 == "conv" { f[$3] = $5 } $1 == "conv_dw" && f[$3] && $5 != f[$3] { bad = 1 } END { exit bad }' out
+
 refused "plan that cannot fit" 4 "memory in [engine] allows 200.0 MiB" "$program" plan embedded:demo $demo --set engine.memory=200M
 check "its remedies have numbers" grep -q 'what would take less: .*mode = lora ([0-9.]* MiB' err
 "$program" plan embedded:demo $demo --json --set engine.memory=200M >out 2>/dev/null

@@ -6,7 +6,8 @@ program=${TEST_BUILDDIR:-$PWD}/tests/cuda/pdmbooth-tui
 run() {
   dir=$1 device=$2
   shift 2
-  "$program" --batch embedded:demo --run-dir "$dir" --device "$device" --set train.batch=1 --set train.steps=1 --set train.mode=lora --set losses.prior=false \
+  # without a held-out photograph no probe, which would take most of the time
+  "$program" --batch embedded:demo --run-dir "$dir" --device "$device" --set subject.hold_out= --set train.batch=1 --set train.steps=1 --set train.mode=lora --set losses.prior=false \
     --set losses.pdm=false --set prompts.test= --set samples.every=0 "$@" >out 2>err
 }
 
@@ -21,6 +22,22 @@ check "losses of both within 1e-3" sh -c 'paste -d , cpu/metrics.csv cuda/metric
   NR == 1 { half = NF / 2 }
   NR > 1 { for (i = 2; i <= 5; i += 3) { d = \$i - \$(i + half); if (d < 0) d = -d; if (d > 1e-3 * \$i) bad = 1; printf \"# %s %s\\n\", \$i, \$(i + half) } n++ }
   END { exit bad || n != 1 }"'
+
+# The losses of a run on the simulated device against those of another: within $3 of each other.
+near() {
+  paste -d , "$1/metrics.csv" "$2/metrics.csv" | awk -F, -v most="$3" '
+    NR > 1 { d = $5 - $14; if (d < 0) d = -d; if (!(d <= most * $5)) bad = 1; printf "# %s %s\n", $5, $14; n++ }
+    END { exit bad || n != 1 }'
+}
+run fp16 cuda --set train.precision=fp16
+check "fp16 on the simulated device" test $? -eq 0
+check "its loss is fp32's within 2e-3" near cpu fp16 2e-3
+run half cpu --set train.precision=fp16
+check "and the CPU's in fp16 within 1e-3" near half fp16 1e-3
+run tf32 cuda --set train.precision=tf32
+check "tf32 on the simulated device" test $? -eq 0
+check "its loss is fp32's within 2e-3" near cpu tf32 2e-3
+check "but not the same: products were rounded" sh -c '! cmp -s cuda/metrics.csv tf32/metrics.csv && ! grep -q TF32 tf32/log.txt'
 
 CUDASIM_DEVICES=0
 export CUDASIM_DEVICES

@@ -1,12 +1,13 @@
 /* The cuda backend on the simulated device (tests/cudasim): everything of tests/unit/test_backend.c, every operation against ref included, and then
  *   kernels    each was started at least once, and the simulator saw nothing forbidden
  *   heads      attention of every kind of head size, 512 included, causal or not
- *   products   convolutions as if cuDNN had no algorithm
- *   mistakes   eleven mistakes planted in kernels, each of which the comparison with ref finds
+ *   refusals   products and convolutions that the libraries do not support
+ *   mistakes   mistakes planted in kernels, each of which the comparison with ref finds
+ *   tf32       products of F32 round their factors to 10 bits when asked to, and nothing else does; not on Turing
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
  * Where it passes nothing is said about speed, nor about real hardware. */
-int test_backend_main(void);
+int test_backend_main(void); /* unused */
 #define main test_backend_main
 #include "../unit/test_backend.c"
 #undef main
@@ -15,7 +16,6 @@ int test_backend_main(void);
 
 extern const struct backend_ops backend_cuda;
 extern int cuda_mistake; /* backends.c */
-void cuda_conv_without_library(struct backend *b, bool without);
 
 static struct backend *open_cuda(void) {
   struct err e = {.code = ERR_OK};
@@ -49,7 +49,13 @@ static void test_every_kernel_ran(void **state) {
       "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "adamw8_kernel",         "normal_kernel",       "gemm_kernel",
       "pack_kernel",         "unpack_kernel",        "unfold_kernel",        "shift_kernel",        "add_bias_kernel",
       "attention_kernel_3",  "attention_kernel_5",   "attention_kernel_10",  "attention_dq_kernel_3", "attention_dq_kernel_5",
-      "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel"};
+      "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel",
+      "attention_mma_bf16_48", "attention_mma_bf16_64", "attention_mma_bf16_80", "attention_mma_bf16_160",
+      "attention_dq_mma_bf16_48", "attention_dq_mma_bf16_64", "attention_dq_mma_bf16_80", "attention_dq_mma_bf16_160",
+      "attention_dkv_mma_bf16_48", "attention_dkv_mma_bf16_64", "attention_dkv_mma_bf16_80", "attention_dkv_mma_bf16_160",
+      "attention_mma_f16_48", "attention_mma_f16_64", "attention_mma_f16_80", "attention_mma_f16_160",
+      "attention_dq_mma_f16_48", "attention_dq_mma_f16_64", "attention_dq_mma_f16_80", "attention_dq_mma_f16_160",
+      "attention_dkv_mma_f16_48", "attention_dkv_mma_f16_64", "attention_dkv_mma_f16_80", "attention_dkv_mma_f16_160"};
   int missing = 0;
   for (size_t i = 0; i < sizeof kernel / sizeof kernel[0]; i++)
     if (cudasim_launches(kernel[i]) < 1) {
@@ -83,7 +89,7 @@ static void test_head_sizes(void **state) {
     for (int causal = 0; causal < 2; causal++) {
       struct shape s = {{1, 67, causal ? 67 : 70, 1, size[i], causal, 0}, NORMAL, true};
       bad += differences(op_named("attention"), &s, DT_F32, ref, cuda);
-      if (size[i] % 2 == 0) bad += differences(op_named("attention"), &s, DT_BF16, ref, cuda);
+      if (size[i] % 2 == 0) bad += differences(op_named("attention"), &s, i % 4 == 0 ? DT_F16 : DT_BF16, ref, cuda);
     }
   backend_close(cuda);
   backend_close(ref);
@@ -91,17 +97,25 @@ static void test_head_sizes(void **state) {
   assert_int_equal(bad + cudasim_check(), 0);
 }
 
-static void test_convolutions_by_products(void **state) {
+/* The libraries know no algorithm, or offer one and do not do it: our own kernels take over. */
+static void test_library_refuses(void **state) {
   (void)state;
-  const struct op *op = op_named("conv");
-  struct backend *ref = open_ref(), *cuda = open_cuda();
-  int bad = 0;
-  cuda_conv_without_library(cuda, true);
-  for (int i = 0; i < op->count; i++)
-    for (int t = 0; t < 2; t++) bad += differences(op, &op->shapes[i], TYPES[t], ref, cuda);
-  backend_close(cuda);
-  backend_close(ref);
-  assert_int_equal(bad + cudasim_check(), 0);
+  static const char *const names[] = {"conv", "linear"};
+  for (int what = CUDASIM_REFUSE_SHAPES; what <= CUDASIM_REFUSE_CALLS; what++) {
+    struct backend *ref = open_ref(), *cuda = open_cuda();
+    int bad = 0;
+    cudasim_refuse((enum cudasim_refusal)what);
+    for (int k = 0; k < 2; k++) {
+      const struct op *op = op_named(names[k]);
+      for (int i = 0; i < op->count; i++)
+        for (int t = 0; t < types_of(op); t++) bad += differences(op, &op->shapes[i], TYPES[t], ref, cuda);
+    }
+    cudasim_refuse(CUDASIM_REFUSE_NOTHING);
+    backend_close(cuda);
+    backend_close(ref);
+    show_violations();
+    assert_int_equal(bad + cudasim_check(), 0);
+  }
 }
 
 /* The comparison with ref would not see BF16 cut off instead of rounded: a rounding counts half of what it allows. So bit by bit. */
@@ -133,6 +147,65 @@ static void test_rounding(void **state) {
   backend_close(b);
 }
 
+/* --- TF32 ------------------------------------------------------------------------------------------------------------------------ */
+
+/* All cases of an operation in F32, inputs with values of a type: how many results differ from ref's by more than the order of sums can change. */
+static int f32_differences(const char *name, enum dtype inputs_as, struct backend *ref, struct backend *cuda, double *worst) {
+  const struct op *op = op_named(name);
+  failures = 0;
+  for (int i = 0; i < op->count; i++) {
+    struct results expected, mine;
+    struct rig a = rig_of(ref, &op->shapes[i], DT_F32), b = rig_of(cuda, &op->shapes[i], DT_F32);
+    a.inputs_as = b.inputs_as = inputs_as;
+    run_case(op, &a, &expected);
+    run_case(op, &b, &mine);
+    for (int j = 0; j < expected.n; j++) {
+      const struct result *e = &expected.r[j], *m = &mine.r[j];
+      double size = rms(e->x, e->n), error = 0;
+      for (int64_t k = 0; k < e->n; k++) error = fmax(error, fabs((double)e->x[k] - m->x[k]) / (size + fabs((double)e->x[k]) + 1e-30));
+      *worst = fmax(*worst, error);
+      failures += error > 1e-5 * LOOSER[a.s->values];
+    }
+    free_results(&expected);
+    free_results(&mine);
+  }
+  int differ = failures;
+  failures = 0;
+  return differ;
+}
+
+/* What F16 holds has 10 bits already: with such inputs TF32 is exact. With others it is off by what 10 bits are, and switched off again it is F32. */
+static void test_tf32(void **state) {
+  (void)state;
+  static const char *const product[] = {"linear", "conv"}, *const other[] = {"attention", "group_norm", "geglu"};
+  struct backend *ref = open_ref(), *cuda = open_cuda();
+  double none = 0;
+  assert_false(cuda->tf32 || backend_use_tf32(ref));
+  for (int i = 0; i < 2; i++) {
+    double worst = 0;
+    assert_true(backend_use_tf32(cuda));
+    assert_int_equal(f32_differences(product[i], DT_F16, ref, cuda, &none), 0);
+    int differ = f32_differences(product[i], DT_F32, ref, cuda, &worst);
+    print_message("%s in TF32: %d results differ, by %.1e at most\n", product[i], differ, worst);
+    assert_true(differ > 10 && worst > 1e-4 && worst < 4e-3);
+    cuda->tf32 = false;
+    assert_int_equal(f32_differences(product[i], DT_F32, ref, cuda, &none), 0);
+  }
+  backend_use_tf32(cuda);
+  for (int i = 0; i < 3; i++) assert_int_equal(f32_differences(other[i], DT_F32, ref, cuda, &none), 0);
+  backend_close(cuda);
+  assert_int_equal(cudasim_check(), 0);
+  cudasim_reset();
+  cudasim_device(NULL, 0, "7.5");
+  cuda = open_cuda();
+  assert_false(backend_use_tf32(cuda));
+  backend_close(cuda);
+  backend_close(ref);
+  assert_int_equal(cudasim_check(), 0);
+  cudasim_reset();
+  cudasim_check_unwritten(false); /* as main has it */
+}
+
 /* --- planted mistakes ------------------------------------------------------------------------------------------------------------ */
 
 static const struct planted {
@@ -149,7 +222,9 @@ static const struct planted {
                 {8, "a causal mask one key too wide", "attention", DT_F32},
                 {9, "running sums of softmax not shrunk", "attention", DT_F32},
                 {10, "kernels packed the other way round", "conv", DT_F32},
-                {11, "the root of a second moment taken for its square", "adamw8", DT_F32}};
+                {11, "a causal mask one key too wide, on tensor cores", "attention", DT_BF16},
+                {12, "attention's gradient without delta, on tensor cores", "attention", DT_BF16},
+                {13, "the root of a second moment taken for its square", "adamw8", DT_F32}};
 
 static void test_planted_mistakes(void **state) {
   (void)state;
@@ -263,9 +338,9 @@ static void test_call_fails(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_convolutions_by_products),
-      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_rehearsal),  cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_call_fails),       cmocka_unit_test(test_rounding),
+      cmocka_unit_test(test_every_kernel_ran), cmocka_unit_test(test_head_sizes), cmocka_unit_test(test_library_refuses),
+      cmocka_unit_test(test_planted_mistakes), cmocka_unit_test(test_tf32),       cmocka_unit_test(test_rehearsal),
+      cmocka_unit_test(test_refusals),         cmocka_unit_test(test_call_fails), cmocka_unit_test(test_rounding),
   };
   cudasim_check_unwritten(false); /* what is read back here was filled with NaN by upload */
   int failed = getenv("CUDA_TESTS_ONLY") ? 0 : test_backend_main();

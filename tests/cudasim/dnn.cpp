@@ -173,6 +173,7 @@ size_t workspace_of(const convolution &, direction way, int algo) { return algo 
 template <class P> static cudnnStatus_t list(const convolution &v, direction way, int wanted, int *returned, P *results, size_t workspace) {
   if (!returned || !results || wanted < 1) return CUDNN_STATUS_BAD_PARAM;
   *returned = 0;
+  if (refuses_shapes()) return CUDNN_STATUS_NOT_SUPPORTED;
   for (int i = 0; i < 2; i++) {
     size_t need = workspace_of(v, way, algorithms[way][i]);
     if (need > workspace || *returned == wanted) continue;
@@ -245,6 +246,7 @@ static cudnnStatus_t start(request r, int algo, const void *alpha, const void *b
   r.alpha = *(const float *)alpha;
   r.beta = *(const float *)beta;
   if (!holds(r, workspace_of(r.v, r.way, algo))) return CUDNN_STATUS_BAD_PARAM;
+  if (refuses_calls()) return CUDNN_STATUS_NOT_SUPPORTED;
   return dnn_status(enqueue(handle->stream, {r.name, [r]() { perform(r); }, NULL, 0}));
 }
 

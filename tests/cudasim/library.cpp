@@ -1,6 +1,8 @@
 /* What the stand-ins share: existing objects, numbers, products, checks. */
 #include "library.hpp"
 
+#include <cudasim.h>
+
 #include <string.h>
 #include <map>
 
@@ -32,8 +34,15 @@ bool library_remove(const void *object, const char *kind, const char *function) 
   return true;
 }
 
+static enum cudasim_refusal refusal;
+bool refuses_shapes() { return refusal == CUDASIM_REFUSE_SHAPES; }
+bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS; }
+
 long library_leaks() { return (long)objects().size(); }
-void library_reset() { objects().clear(); }
+void library_reset() {
+  objects().clear();
+  refusal = CUDASIM_REFUSE_NOTHING;
+}
 
 /* --- numbers ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -147,3 +156,5 @@ void expect_written(const void *p, size_t bytes, const char *what) {
 }
 
 }  // namespace cudasim
+
+void cudasim_refuse(enum cudasim_refusal what) { cudasim::refusal = what; }

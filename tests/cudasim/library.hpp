@@ -14,6 +14,10 @@ void library_add(const void *object, const char *kind);
 bool library_has(const void *object, const char *kind, const char *function);
 bool library_remove(const void *object, const char *kind, const char *function);
 
+/* cudasim_refuse */
+bool refuses_shapes();
+bool refuses_calls();
+
 enum class number { f32, f16, bf16 };
 static inline size_t size_of(number n) { return n == number::f32 ? 4 : 2; }
 /* to[i] = from[i * stride] */

@@ -400,7 +400,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   if (!returned || !results || wanted < 1 || !library_has(pref, PREFERENCE, __func__)) return CUBLAS_STATUS_INVALID_VALUE;
   *returned = 0;
   /* the bias may come later */
-  if (!get_problem(&p, handle, desc, l, __func__)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (refuses_shapes() || !get_problem(&p, handle, desc, l, __func__)) return CUBLAS_STATUS_NOT_SUPPORTED;
   preference f = get<preference>(pref);
   if (f.workspace >= WORKSPACE) clear(&results[(*returned)++], f, WORKSPACE);
   if (*returned < wanted) clear(&results[(*returned)++], f, 0);
@@ -429,6 +429,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   o.workspace = workspace;
   o.workspace_bytes = workspace_bytes;
   if (!pointers_hold(o, g) || !workspace_holds(o, g)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (refuses_calls()) return CUBLAS_STATUS_NOT_SUPPORTED;
   return status_of(enqueue(stream, {"cublasLtMatmul", [o]() { run_matmul(o); }, NULL, 0}));
 }
 }

@@ -6,7 +6,7 @@
 
 namespace cudasim {
 
-enum : size_t { UNIT = 16, MOST = 227 << 10, MARGIN = 64 };
+enum : size_t { UNIT = 16, TILE = 32 /* what SHARED_TILE asks for */, MOST = 227 << 10, MARGIN = 64 };
 
 unsigned long long block_number = 1;
 
@@ -19,7 +19,7 @@ static std::vector<shared_memory *> &used = *new std::vector<shared_memory *>; /
 static size_t fixed_bytes, dynamic_bytes;
 static char *dynamic_end; /* of MOST bytes */
 
-static size_t rounded_up(size_t n) { return (n + UNIT - 1) / UNIT * UNIT; }
+static size_t rounded_up(size_t n, size_t unit = UNIT) { return (n + unit - 1) / unit * unit; }
 
 /* Under the address sanitizer every byte beside the variable is poisoned. Else those near it are watched. */
 static void fence(char *first, char *p, size_t bytes, size_t kept) {
@@ -31,20 +31,20 @@ static void fence(char *first, char *p, size_t bytes, size_t kept) {
 #endif
 }
 
-static shared_memory *new_memory(const char *name, size_t bytes) {
+static shared_memory *new_memory(const char *name, size_t bytes, size_t align) {
   static char text[64][80];
   static unsigned n;
   char *what = text[n++ % 64];
   snprintf(what, sizeof text[0], "shared memory %s", name);
-  size_t kept = rounded_up(bytes);
+  size_t kept = rounded_up(bytes, align > UNIT ? align : UNIT); /* the end lies at the end of a page */
   char *p = (char *)guarded_pages(kept + MARGIN, what) + MARGIN;
   fence(p - MARGIN, p, bytes, kept);
   return new shared_memory{name, p, bytes, kept};
 }
 
 void *shared_slow(struct shared_variable *v, size_t bytes, size_t align) {
-  if (align > UNIT) violation("kernel %s: shared memory %s aligned to %zu bytes", kernel_name(), v->name, align);
-  if (!v->memory) v->memory = new_memory(v->name, bytes);
+  if (align > TILE) violation("kernel %s: shared memory %s aligned to %zu bytes", kernel_name(), v->name, align);
+  if (!v->memory) v->memory = new_memory(v->name, bytes, align);
   shared_memory *m = (shared_memory *)v->memory;
   memset(m->p, 0xff, bytes);
   used.push_back(m);

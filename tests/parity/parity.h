@@ -11,6 +11,7 @@ struct report {
   const char *backend; /* "cpu", "ref" */
   const char *mistake; /* NULL: none */
   enum dtype act;
+  float loss_scale;         /* of gradients in F16 (train/precision.h); 0: 1 */
   int rows, failed, errors; /* errors: rows without numbers */
   bool quiet;
 };
@@ -61,6 +62,7 @@ void parity_vae(struct report *r, const char *model);
 void parity_unet(struct report *r, const char *model);
 void parity_gradients(struct report *r, const char *model);
 void parity_bf16(struct report *r, const char *model);
+void parity_fp16(struct report *r, const char *model);
 void parity_dialects(struct report *r);
 void parity_losses(struct report *r);
 void parity_pdm(struct report *r, const char *model);

@@ -4,15 +4,15 @@
  * with which sizes.
  * It is used three times:
  *   gradients  the backward of ref against central differences of its forward, in F32;
- *   parity     every other backend of backend_list against ref, F32 and BF16, 1 and 2 threads, the tensors of the second
+ *   parity     every other backend of backend_list against ref, F32, BF16 and F16, 1 and 2 threads, the tensors of the second
  *              shifted by one element so that nothing relies on alignment;
  *   repeats    the same call twice gives the same bits.
  * A new backend is tested by being in backend_list. Around each tensor lie guards of NaN bytes, and results begin as NaN: a
  * write too far, a read too far and an element that was never written all show. All cases run; then the test fails.
  *
- * Tolerance: |a - b| <= tol (rms(b) + |b|), b of ref. F32: 1e-5, which is what the order of sums may change. BF16: 2^-7, one
- * unit in the last place of a rounded result (1e-4 for what is not rounded); four times that for attention, where probabilities
- * may be rounded before they are used, and backward may take sum(do o) of a rounded o. */
+ * Tolerance: |a - b| <= tol (rms(b) + |b|), b of ref. F32: 1e-5, which is what the order of sums may change. BF16: 2^-7, F16:
+ * 2^-10, one unit in the last place of a rounded result (1e-4 and 2e-5 for what is not rounded); four times that for attention
+ * (eight times in F16), where probabilities may be rounded before they are used, and backward may take sum(do o) of a rounded o. */
 #include "backend/backend.h"
 #include "backend/moments8.h"
 
@@ -33,7 +33,7 @@ enum { GUARD = 256, MAX_BLOCKS = 40, MAX_NUMBERS = 10, MAX_RESULTS = 16 };
 enum values {
   NORMAL,  /* standard normal */
   OFFSET,  /* mean 100: shows variances made in one pass */
-  BIG,     /* standard deviation 1e4 */
+  BIG,     /* standard deviation 1e4; of F16 50, whose products it can hold */
   FLAT,    /* all 3: zero variance */
   INTEGER, /* -24..24: scores of some thousands, softmax is nearly one-hot, with ties */
 };
@@ -55,7 +55,7 @@ struct block {
 struct rig {
   struct backend *b;
   const struct shape *s;
-  enum dtype type;
+  enum dtype type, inputs_as; /* inputs_as: inputs have values of this type, whatever theirs is; F32: as they come */
   bool shifted, zero_grads;
   struct block block[MAX_BLOCKS];
   int blocks;
@@ -72,7 +72,7 @@ struct op {
   void (*build)(struct rig *r);
   void (*forward)(struct rig *r);
   void (*backward)(struct rig *r);
-  double factor; /* on the tolerance of BF16; 0: 1 */
+  double factor; /* on the tolerance of BF16 and F16; 0: 1 */
   bool f32_only;
   bool exact; /* the same bits as ref's */
   const struct shape *shapes;
@@ -166,8 +166,14 @@ static float *get(struct rig *r, const struct tensor *t) {
   return x;
 }
 
+static float as_type(float x, enum dtype type) {
+  return type == DT_BF16 ? bf16_to_f32(f32_to_bf16(x)) : type == DT_F16 ? f16_to_f32(f32_to_f16(x)) : x;
+}
+
 static void fill_random(struct rig *r, struct tensor *t, enum values kind) {
   float *x = random_values(r->inputs++, kind, tensor_count(t));
+  bool smaller = kind == BIG && (r->type == DT_F16 || r->inputs_as == DT_F16);
+  for (int64_t i = 0; i < tensor_count(t); i++) x[i] = as_type(smaller ? 5e-3f * x[i] : x[i], r->inputs_as);
   put(r, t, x);
   free(x);
 }
@@ -228,7 +234,7 @@ struct result {
   char name[16];
   float *x;
   int64_t n;
-  bool half; /* rounded to 16 bits */
+  enum dtype type;
 };
 
 struct results {
@@ -268,7 +274,7 @@ static void take_result(struct rig *r, struct results *all, const char *name, in
   snprintf(one->name, sizeof one->name, "%s%d", name, i);
   one->n = tensor_count(t);
   one->x = get(r, t);
-  one->half = t->type != DT_F32;
+  one->type = t->type;
 }
 
 static void take_results(struct rig *r, struct results *all) {
@@ -313,10 +319,15 @@ static double rms(const float *x, int64_t n) {
   return sqrt(sum / (double)(n > 0 ? n : 1));
 }
 
+static double tolerance(const struct op *op, const struct rig *r, const struct result *ref) {
+  if (op->exact) return 0;
+  double rounded = ref->type == DT_BF16 ? 0x1p-7 : ref->type == DT_F16 ? op->factor > 0 ? 0x1p-9 : 0x1p-10 : 0;
+  double exact = r->type == DT_BF16 ? 1e-4 : r->type == DT_F16 ? 2e-5 : 1e-5;
+  return (rounded > 0 ? rounded * (op->factor > 0 ? op->factor : 1) : exact) * LOOSER[r->s->values];
+}
+
 static void compare(const struct op *op, const struct rig *r, const struct result *mine, const struct result *ref) {
-  double size = rms(ref->x, ref->n), worst = 0;
-  double tol = ref->half ? 0x1p-7 * (op->factor > 0 ? op->factor : 1) : r->type == DT_BF16 ? 1e-4 : 1e-5;
-  tol *= op->exact ? 0 : LOOSER[r->s->values];
+  double size = rms(ref->x, ref->n), worst = 0, tol = tolerance(op, r, ref);
   int64_t at = -1, bad = 0;
   for (int64_t i = 0; i < ref->n; i++) {
     double error = fabs((double)mine->x[i] - ref->x[i]) / (size + fabs((double)ref->x[i]) + 1e-30);
@@ -332,10 +343,10 @@ static struct rig rig_of(struct backend *b, const struct shape *s, enum dtype ty
   return (struct rig){.b = b, .s = s, .type = type, .shifted = b->threads > 1};
 }
 
-static const enum dtype TYPES[] = {DT_F32, DT_BF16};
+static const enum dtype TYPES[] = {DT_F32, DT_BF16, DT_F16};
 
 static int types_of(const struct op *op) {
-  return op->f32_only ? 1 : 2;
+  return op->f32_only ? 1 : 3;
 }
 
 /* --- the tests ------------------------------------------------------------------------------------------------------------- */
@@ -353,14 +364,22 @@ static void parity_on(const struct op *op, struct backend *ref, struct backend *
   }
 }
 
+/* NULL where it is a card's that this machine does not have. */
+static struct backend *open_backend(const struct backend_ops *op, int threads) {
+  struct err e = {.code = ERR_OK};
+  struct backend *b = backend_open_ops(op, threads, &e);
+  if (!b && (op->host_memory || !strstr(e.text, "no GPU"))) fail_msg("%s does not open: %s", op->name, e.text);
+  return b;
+}
+
 static void for_each_backend(void (*f)(const struct op *op, struct backend *ref, struct backend *b), const struct op *op) {
   struct err e = {.code = ERR_OK};
   struct backend *ref = backend_open_ops(&backend_ref, 1, &e);
   assert_non_null(ref);
   for (int i = 0; backend_list[i]; i++)
     for (int threads = 1; threads <= 2; threads++) {
-      struct backend *b = backend_open_ops(backend_list[i], threads, &e);
-      if (!b) fail_msg("%s does not open: %s", backend_list[i]->name, e.text);
+      struct backend *b = open_backend(backend_list[i], threads);
+      if (!b) break;
       if (b->threads == threads) f(op, ref, b); /* else it cannot have so many */
       backend_close(b);
     }
@@ -391,6 +410,35 @@ static void repeats_on(const struct op *op, struct backend *ref, struct backend 
 static void test_repeats(void **state) {
   failures = 0;
   for_each_backend(repeats_on, *state);
+  assert_int_equal(failures, 0);
+}
+
+/* ref in 16 bits is ref in F32 on the same inputs, rounded once: half a unit in the last place, and what F32 itself loses. */
+static void rounded_once(const struct op *op, struct backend *b, const struct shape *s, enum dtype type) {
+  struct results half, whole;
+  struct rig r = rig_of(b, s, type), exact = rig_of(b, s, DT_F32);
+  r.inputs_as = exact.inputs_as = type;
+  run_case(op, &r, &half);
+  run_case(op, &exact, &whole);
+  for (int j = 0; j < half.n; j++) {
+    const struct result *h = &half.r[j], *w = &whole.r[j];
+    double unit = h->type == DT_F32 ? 0 : type == DT_BF16 ? 0x1p-8 : 0x1p-11, size = rms(w->x, w->n);
+    int64_t bad = 0;
+    for (int64_t i = 0; i < w->n; i++) bad += !(fabs((double)h->x[i] - w->x[i]) <= unit * fabs((double)w->x[i]) + 1e-6 * size + 0x1p-25);
+    if (bad > 0) fail_case(op, &r, "%s: %lld of %lld are not the rounded F32 results", h->name, (long long)bad, (long long)w->n);
+  }
+  free_results(&half);
+  free_results(&whole);
+}
+
+static void test_rounded_once(void **state) {
+  const struct op *op = *state;
+  struct err e = {.code = ERR_OK};
+  struct backend *b = backend_open_ops(&backend_ref, 1, &e);
+  failures = 0;
+  for (int i = 0; i < op->count && types_of(op) > 1 && strcmp(op->name, "cast") != 0; i++) /* cast has types of its own */
+    for (int t = 1; t < types_of(op); t++) rounded_once(op, b, &op->shapes[i], TYPES[t]);
+  backend_close(b);
   assert_int_equal(failures, 0);
 }
 
@@ -669,6 +717,90 @@ static void test_adamw_first_step(void **state) {
   assert_int_equal(failures, 0);
 }
 
+/* --- F16 ------------------------------------------------------------------------------------------------------------------- */
+
+/* Every value of F16 as F32, what lies just below and above the middle between two of them, and the middle itself. */
+enum { F16_VALUES = 4 << 16 };
+static void f16_neighbours(float *x) {
+  for (int i = 0; i < F16_VALUES / 4; i++) {
+    float value = f16_to_f32((uint16_t)i), next = f16_to_f32((uint16_t)(i + 1)), middle = value + (next - value) / 2;
+    const float four[] = {value, nextafterf(middle, -INFINITY), middle, nextafterf(middle, INFINITY)};
+    memcpy(x + (ptrdiff_t)4 * i, four, sizeof four);
+  }
+  const float ends[] = {65519.996f, 65520, -65520, 3e38f, 0x1p-25f, 0x1.000002p-25f, -0x1p-149f, INFINITY};
+  memcpy(x, ends, sizeof ends);
+}
+
+static bool same_half(uint16_t a, uint16_t b) {
+  return a == b || (isnan(f16_to_f32(a)) && isnan(f16_to_f32(b)));
+}
+
+/* There and back on one backend, bit by bit with base/tensor.c. */
+static int f16_differences(struct backend *b, const float *x) {
+  struct err e = {.code = ERR_OK};
+  struct tensor wide = tensor_1d(b->op->alloc(b, F16_VALUES * sizeof *x, &e), DT_F32, F16_VALUES);
+  struct tensor half = tensor_1d(b->op->alloc(b, (size_t)2 * F16_VALUES, &e), DT_F16, F16_VALUES);
+  uint16_t *bits = malloc((size_t)2 * F16_VALUES);
+  float *back = malloc(F16_VALUES * sizeof *back);
+  int bad = 0;
+  b->op->upload(b, wide.data, x, F16_VALUES * sizeof *x);
+  b->op->cast(b, &half, &wide);
+  b->op->download(b, bits, half.data, (size_t)2 * F16_VALUES);
+  b->op->cast(b, &wide, &half);
+  b->op->download(b, back, wide.data, F16_VALUES * sizeof *back);
+  for (int i = 0; i < F16_VALUES; i++) {
+    bool same = same_half(bits[i], f32_to_f16(x[i])) && same_half(f32_to_f16(back[i]), bits[i]);
+    if (!same && bad++ < 5)
+      print_error("%s: %.9g becomes %04x and %.9g, expected %04x\n", b->op->name, x[i], bits[i], back[i], f32_to_f16(x[i]));
+  }
+  b->op->release(b, wide.data, F16_VALUES * sizeof *x);
+  b->op->release(b, half.data, (size_t)2 * F16_VALUES);
+  free(bits);
+  free(back);
+  return bad;
+}
+
+/* What F16 cannot hold is infinite in every backend: the search for overflow (train/precision.h) rests on it. */
+static int finite_overflows(struct backend *b) {
+  enum { N = 40 };
+  struct err e = {.code = ERR_OK};
+  struct tensor x = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N),
+                y = tensor_2d(b->op->alloc(b, (size_t)2 * N * N, &e), DT_F16, N, N);
+  struct param w = {.rank = 2, .dim = {N, N}, .count = (int64_t)N * N, .version = 1, .frozen = true};
+  float weights[N * N];
+  uint16_t sum[N * N], product[N * N];
+  int bad = 0;
+  for (int i = 0; i < N * N; i++) weights[i] = 2;
+  w.w = b->op->alloc(b, sizeof weights, &e);
+  b->op->upload(b, w.w, weights, sizeof weights);
+  b->op->fill(b, &x, 40000);
+  b->op->add(b, &y, &x, &x);
+  b->op->download(b, sum, y.data, sizeof sum);
+  b->op->linear(b, &y, &x, &w, NULL, 1, 0);
+  b->op->download(b, product, y.data, sizeof product);
+  for (int i = 0; i < N * N; i++) bad += sum[i] != 0x7c00 || product[i] != 0x7c00;
+  b->op->drop_pack(b, &w);
+  b->op->release(b, w.w, sizeof weights);
+  b->op->release(b, x.data, (size_t)2 * N * N);
+  b->op->release(b, y.data, (size_t)2 * N * N);
+  return bad;
+}
+
+static void f16_on(const struct op *op, struct backend *ref, struct backend *b) {
+  (void)op, (void)ref;
+  float *x = malloc(F16_VALUES * sizeof *x);
+  f16_neighbours(x);
+  failures += f16_differences(b, x) + finite_overflows(b);
+  free(x);
+}
+
+static void test_f16(void **state) {
+  (void)state;
+  failures = 0;
+  for_each_backend(f16_on, NULL);
+  assert_int_equal(failures, 0);
+}
+
 /* --- opening, counting ----------------------------------------------------------------------------------------------------- */
 
 static void test_open_by_name(void **state) {
@@ -692,7 +824,8 @@ static void test_memory(void **state) {
   (void)state;
   for (int i = 0; backend_list[i]; i++) {
     struct err e = {.code = ERR_OK};
-    struct backend *b = backend_open_ops(backend_list[i], 1, &e);
+    struct backend *b = open_backend(backend_list[i], 1);
+    if (!b) continue;
     static const size_t sizes[] = {0, 1, 4097, 5 << 20};
     for (int j = 0; j < 4; j++) {
       unsigned char *p = b->op->alloc(b, sizes[j], &e), *copied = malloc(sizes[j] + 1);
@@ -715,7 +848,8 @@ static void test_move_overlaps(void **state) {
   (void)state;
   for (int i = 0; backend_list[i]; i++) {
     struct err e = {.code = ERR_OK};
-    struct backend *b = backend_open_ops(backend_list[i], 1, &e);
+    struct backend *b = open_backend(backend_list[i], 1);
+    if (!b) continue;
     char *p = b->op->alloc(b, 16, &e), text[16] = "";
     b->op->upload(b, p, "abcdefgh", 8);
     b->op->move(b, p + 3, p, 8);
@@ -772,6 +906,17 @@ static bool no_memory(struct backend *b, struct backend_memory *out, struct err 
   return false;
 }
 
+static bool no_tf32(const struct backend *b) {
+  (void)b;
+  return false;
+}
+
+/* Planning never gets as far as values in the host's memory. */
+static bool of_offload(size_t slot) {
+  return slot >= offsetof(struct backend_ops, host_alloc) / sizeof(void (*)(void)) &&
+         slot <= offsetof(struct backend_ops, copy_fill) / sizeof(void (*)(void));
+}
+
 /* Every slot of every table is filled. */
 static void test_tables_are_complete(void **state) {
   (void)state;
@@ -785,9 +930,10 @@ static void test_tables_are_complete(void **state) {
       assert_true(k == 1 || ops.host_memory == !ops.memory);
       if (!ops.memory) ops.memory = no_memory;
       if (!ops.rehearse) ops.rehearse = no_rehearsal;
+      if (!ops.has_tf32) ops.has_tf32 = no_tf32;
       ops.host_memory = true; /* a fact, not a function */
       memcpy(slot, &ops, sizeof slot);
-      for (size_t j = 0; j < sizeof slot / sizeof slot[0]; j++) assert_true(slot[j] != NULL);
+      for (size_t j = 0; j < sizeof slot / sizeof slot[0]; j++) assert_true(slot[j] != NULL || (k == 1 && of_offload(j)));
     }
   }
 }
@@ -799,17 +945,27 @@ static int add_test(struct CMUnitTest *tests, int n, char (*name)[48], const cha
 }
 
 int main(void) {
-  static struct CMUnitTest of_ops[3 * N_OPS];
-  static char name[3 * N_OPS][48];
+  static struct CMUnitTest of_ops[4 * N_OPS];
+  static char name[4 * N_OPS][48];
   const struct CMUnitTest others[] = {
-      cmocka_unit_test(test_tables_are_complete),   cmocka_unit_test(test_open_by_name),    cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_move_overlaps),         cmocka_unit_test(test_count),           cmocka_unit_test(test_activation_values),
-      cmocka_unit_test(test_linear_definition),     cmocka_unit_test(test_conv_definition), cmocka_unit_test(test_attention_definition),
-      cmocka_unit_test(test_group_norm_definition), cmocka_unit_test(test_mse_values),      cmocka_unit_test(test_adamw_first_step),
+      cmocka_unit_test(test_tables_are_complete),
+      cmocka_unit_test(test_open_by_name),
+      cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_move_overlaps),
+      cmocka_unit_test(test_count),
+      cmocka_unit_test(test_activation_values),
+      cmocka_unit_test(test_linear_definition),
+      cmocka_unit_test(test_conv_definition),
+      cmocka_unit_test(test_attention_definition),
+      cmocka_unit_test(test_group_norm_definition),
+      cmocka_unit_test(test_mse_values),
+      cmocka_unit_test(test_adamw_first_step),
+      cmocka_unit_test(test_f16),
   };
   int n = 0;
   for (int i = 0; i < N_OPS; i++) {
     if (OPS[i].backward || OPS[i].build == mse_build) n = add_test(of_ops, n, name, "gradients", test_gradients, &OPS[i]);
+    if (types_of(&OPS[i]) > 1) n = add_test(of_ops, n, name, "rounded once", test_rounded_once, &OPS[i]);
     n = add_test(of_ops, n, name, "parity", test_parity, &OPS[i]);
     n = add_test(of_ops, n, name, "repeats", test_repeats, &OPS[i]);
   }

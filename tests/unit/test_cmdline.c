@@ -158,7 +158,7 @@ static void check_table(const struct command_spec *c) {
     size_t n = strlen(o->help);
     if (!n || o->help[n - 1] == '.') fail_msg("%s --%s: the help is missing or ends with a full stop", c->name, o->name);
     if ((o->type == OPTION_FLAG) != (!o->value && !o->words)) fail_msg("%s --%s: what stands for its value?", c->name, o->name);
-    if ((o->type == OPTION_WORD) != (o->words != NULL)) fail_msg("%s --%s: words", c->name, o->name);
+    if ((o->type == OPTION_WORD || o->type == OPTION_NAME) != (o->words != NULL)) fail_msg("%s --%s: words", c->name, o->name);
     if (o->offset >= c->options_size) fail_msg("%s --%s: outside the options struct", c->name, o->name);
     bool number = o->type == OPTION_WHOLE || o->type == OPTION_NUMBER || o->type == OPTION_SIZE || o->type == OPTION_BYTES;
     if (number != (o->max > o->min)) fail_msg("%s --%s: limits", c->name, o->name);

@@ -1,4 +1,5 @@
-/* Learning-rate schedules against diffusers (tests/data/schedules.safetensors), AdamW with clipping and EMA against torch. */
+/* Learning-rate schedules against diffusers (tests/data/schedules.safetensors), AdamW with clipping and EMA against torch, the scale of the loss
+ * against torch.amp.GradScaler (tests/data/loss_scale.safetensors). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include "backend/moments8.h"
 #include "base/rng.h"
 #include "train/optimizer.h"
+#include "train/precision.h"
 #include "unit/reference.h"
 
 enum { COUNT = 19, STEPS = 10, PARAMS = 2 };
@@ -300,6 +302,73 @@ static void test_not_finite(void **state) {
   tear_down(&t);
 }
 
+/* Gradients so many times too large: the same norms, weights and moments (which tell, since AdamW's step hardly depends on a common factor), bit by bit. */
+static void test_scaled_gradients(void **state) {
+  struct fixture t[2];
+  char name[64];
+  (void)state;
+  for (int i = 0; i < 2; i++) set_up(&t[i], DT_F32, false);
+  t[1].o.loss_scale = 65536;
+  for (int i = 0; i < STEPS; i++) {
+    double norm[2];
+    for (int j = 0; j < 2; j++) {
+      for (int k = 0; k < PARAMS; k++) {
+        snprintf(name, sizeof name, "adamw.grad.%d.%d", k, i);
+        load(&t[j], t[j].p[k]->g, name);
+        for (int n = 0; j == 1 && n < COUNT; n++) t[j].p[k]->g[n] *= 65536;
+      }
+      norm[j] = optimizer_norm(&t[j].o);
+      assert_true(optimizer_step(&t[j].o, 1e-2, norm[j], &t[j].e));
+    }
+    assert_true(norm[0] == norm[1]);
+    for (int k = 0; k < PARAMS; k++) {
+      const struct opt_group *a = &t[0].o.group[k], *b = &t[1].o.group[k];
+      assert_memory_equal(a->set->w, b->set->w, (size_t)a->set->count * sizeof(float));
+      assert_memory_equal(a->m.data, b->m.data, tensor_bytes(&a->m));
+      assert_memory_equal(a->v.data, b->v.data, tensor_bytes(&a->v));
+    }
+  }
+  for (int i = 0; i < 2; i++) tear_down(&t[i]);
+}
+
+/* Step by step what torch.amp.GradScaler does with the same overflows. */
+static void test_loss_scale(void **state) {
+  (void)state;
+  struct st_file *f = reference_open("loss_scale.safetensors");
+  int64_t n, bad, changes;
+  float *steps = reference_floats(f, "steps", &n), *overflow = reference_floats(f, "overflow", &bad),
+        *change = reference_floats(f, "change", &changes), *scale = reference_floats(f, "scale", &changes);
+  struct loss_scale s = loss_scale_begin(PRECISION_FP16);
+  int64_t at = 0, next = 0;
+  assert_true(loss_scale_factor(&s) == 65536);
+  for (int i = 0; i < (int)steps[0]; i++) {
+    bool finite = at == bad || i != (int)overflow[at];
+    at += !finite;
+    if (!loss_scale_changes(&s, finite)) continue;
+    assert_true(next < changes);
+    assert_int_equal(i, (int)change[next]);
+    assert_true(s.scale == scale[next++]);
+  }
+  assert_int_equal(next, changes);
+  free(steps), free(overflow), free(change), free(scale);
+  st_close(f);
+}
+
+/* Down to 1 it may still help; without fp16 there is no scale. */
+static void test_loss_scale_ends(void **state) {
+  (void)state;
+  struct loss_scale s = loss_scale_begin(PRECISION_FP16), none = loss_scale_begin(PRECISION_BF16);
+  for (int i = 0; i < 16; i++) {
+    assert_true(loss_scale_changes(&s, false));
+    assert_false(loss_scale_spent(&s));
+  }
+  assert_true(s.scale == 1 && loss_scale_changes(&s, false) && loss_scale_spent(&s));
+  assert_true(loss_scale_factor(&none) == 1 && !loss_scale_spent(&none));
+  assert_false(loss_scale_changes(&none, false));
+  s = (struct loss_scale){.scale = 0x1p120};
+  for (int i = 0; i < 2 * LOSS_SCALE_GROWS_AFTER; i++) assert_false(loss_scale_changes(&s, true));
+}
+
 static void test_bytes(void **state) {
   struct fixture t;
   (void)state;
@@ -316,7 +385,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw), cmocka_unit_test(test_adamw_bf16_moments),
       cmocka_unit_test(test_adamw_8bit_moments), cmocka_unit_test(test_maps), cmocka_unit_test(test_nearest), cmocka_unit_test(test_long_way),
-      cmocka_unit_test(test_8bit_overflow), cmocka_unit_test(test_not_finite), cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_8bit_overflow), cmocka_unit_test(test_not_finite), cmocka_unit_test(test_bytes), cmocka_unit_test(test_scaled_gradients),
+      cmocka_unit_test(test_loss_scale),     cmocka_unit_test(test_loss_scale_ends),
   };
   return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static int64_t highest(const struct run_plan *p) {
 /* --- bytes ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Two steps, everything on: the region that was reserved is the one of the plan, and every page of it was used. */
-static void check_run(const char *model, int w, int h, bool full, bool recompute, bool probe) {
+static void check_run(const char *model, int w, int h, bool full, bool recompute, bool probe, bool away) {
   struct place p;
   struct run_result r;
   struct err e = {0};
@@ -38,6 +38,7 @@ static void check_run(const char *model, int w, int h, bool full, bool recompute
   s.train.text_encoder = full;
   s.train.recompute = recompute;
   s.train.gradients = recompute ? GRADIENTS_BF16 : GRADIENTS_FP32;
+  s.engine.offload = away ? OFFLOAD_YES : OFFLOAD_NO;
   s.checkpoints.save_weights = false;
   s.subject.hold_out = probe ? "photo-1.png" : ""; /* 64 passes */
   struct run_plan plan = plan_of(&s);
@@ -48,15 +49,17 @@ static void check_run(const char *model, int w, int h, bool full, bool recompute
   assert_true(r.work_planned > 0 && r.work_planned <= most);
   assert_in_range(r.work_touched, r.work_planned - page, r.work_planned + page);
   assert_int_equal(plan.recomputed, recompute ? plan.blocks : 0);
+  assert_true(plan.offloaded == away && (plan.home > 0) == (away && full) && (plan.away > plan.home) == (away && full));
   folder_remove_all(p.root);
 }
 
 static void test_planned_is_touched(void **state) {
   (void)state;
-  check_run("data/sd1", 64, 64, false, false, true);
-  check_run("data/sd1", 48, 72, true, false, false);
-  check_run("data/sd2", 64, 48, true, true, false);
-  check_run("../assets/tiny-sd", 64, 64, false, false, false);
+  check_run("data/sd1", 64, 64, false, false, true, false);
+  check_run("data/sd1", 48, 72, true, false, false, false);
+  check_run("data/sd1", 48, 72, true, false, false, true);
+  check_run("data/sd2", 64, 48, true, true, false, false);
+  check_run("../assets/tiny-sd", 64, 64, false, false, false, false);
 }
 
 /* Parts add up, and are those of the model: weights of the three networks, gradients and moments of what is trained. */
@@ -89,6 +92,13 @@ static void test_parts(void **state) {
   assert_true(lora.gradients < 1 << 20 && lora.memory < fp32.memory);
   s.train.batch = 2;
   assert_true(plan_of(&s).work > lora.work * 3 / 2);
+  int64_t work = plan_of(&s).work; /* of 16 bits: a good half, the same for both types */
+  s.train.precision = PRECISION_BF16;
+  int64_t half = plan_of(&s).work;
+  s.train.precision = PRECISION_FP16;
+  assert_true(plan_of(&s).work == half && half < work * 3 / 4);
+  s.train.precision = PRECISION_TF32;
+  assert_true(plan_of(&s).work == work);
   folder_remove_all(p.root);
 }
 
@@ -309,6 +319,33 @@ static void test_forecast(void **state) {
   assert_true(fabs(forecast_left(&f) - 25) < 1e-3);
 }
 
+static void progress_after(struct forecast *f, double seconds, const char *stage, int64_t done, int64_t total) {
+  f->since -= seconds;
+  f->sink.progress(f->sink.user, stage, done, total);
+}
+
+/* A plan twice too fast, a first step five times slower than the others, pictures that are made four at once: within 10 % after a few. */
+static void test_warm_pace(void **state) {
+  (void)state;
+  struct forecast f;
+  struct run_plan p = {.places = 0};
+  for (int i = 0; i < PLAN_STAGES; i++) p.stage[i].name = "none";
+  p.stage[0].name = "loading", p.stage[0].seconds = 1;
+  p.stage[1].name = "class images", p.stage[1].seconds = 40;
+  p.stage[2].name = "training", p.stage[2].seconds = 500;
+  forecast_begin(&f, NULL);
+  forecast_plan(&f, &p, 1);
+  progress_after(&f, 100, "class images", 0, 40); /* a cold disk says nothing about the others */
+  assert_true(fabs(forecast_left(&f) - 541) < 0.1);
+  for (int i = 1; i <= 40; i++) progress_after(&f, i % 4 == 1 ? 8 : 0.01, "class images", i, 40);
+  print_message("before training: %.0f s left\n", forecast_left(&f));
+  assert_true(fabs(forecast_left(&f) - 1000) < 20);
+  progress_after(&f, 0, "training", 0, 500);
+  for (int i = 1; i <= 6; i++) progress_after(&f, i == 1 ? 10 : 2, "training", i, 500);
+  print_message("6 of 500 steps: %.0f s left, 988 are\n", forecast_left(&f));
+  assert_true(fabs(forecast_left(&f) / 988 - 1) < 0.02);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_planned_is_touched),
                                      cmocka_unit_test(test_parts),
@@ -317,6 +354,7 @@ int main(void) {
                                      cmocka_unit_test(test_some_blocks),
                                      cmocka_unit_test(test_half_gradients),
                                      cmocka_unit_test(test_seconds),
-                                     cmocka_unit_test(test_forecast)};
+                                     cmocka_unit_test(test_forecast),
+                                     cmocka_unit_test(test_warm_pace)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,7 +209,7 @@ static void test_values(void **state) {
   refused(*state, "[train]\nmode = half\n", ERR_USAGE, "p.ini:2: ", "mode = half", "full or lora");
   refused(*state, "[train]\nflip = maybe\n", ERR_USAGE, "p.ini:2: ", "flip = maybe", "true or false");
   refused(*state, "[train]\nresolution = 64xx\n", ERR_USAGE, "p.ini:2: ", "resolution = 64xx", "512x768");
-  refused(*state, "[train]\nmixed_precision = fp16\n", ERR_USAGE, "p.ini:2: ", "precision = fp16", "fp32 or bf16");
+  refused(*state, "[train]\nmixed_precision = fp8\n", ERR_USAGE, "p.ini:2: ", "precision = fp8", "fp32, bf16, fp16 or tf32");
   refused(*state, "[engine]\nmemory = lots\n", ERR_USAGE, "p.ini:2: ", "memory = lots", "12G");
   refused(*state, "[samples]\nsampler = magic\n", ERR_USAGE, "p.ini:2: ", "pndm, ddim, dpmpp_2m or euler", "");
   refused(*state, "[train]\nsteps = 3\nmax_train_steps = 4\n", ERR_USAGE, "p.ini:3: ", "already given at", "p.ini:2");

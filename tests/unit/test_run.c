@@ -148,6 +148,8 @@ static void final_file(const struct settings *s, char *out, size_t n) {
   snprintf(out, n, "%s/checkpoints/final/%s", s->run_dir, name);
 }
 
+static char last_hash[65]; /* of the final model of the last comparison */
+
 /* One run straight through, one stopped again and again: the same losses, samples and final model. */
 static void compare_stopped(struct settings s, const struct place *p, int polls) {
   static struct seen a, b;
@@ -174,6 +176,7 @@ static void compare_stopped(struct settings s, const struct place *p, int polls)
   final_file(&s, path, sizeof path);
   file_hash(path, hash[1]);
   assert_string_equal(hash[0], hash[1]);
+  memcpy(last_hash, hash[0], sizeof last_hash);
 }
 
 static void test_lora_resumes(void **state) {
@@ -187,12 +190,15 @@ static void test_lora_resumes(void **state) {
   folder_remove_all(p.root);
 }
 
-static void test_full_resumes(void **state) {
-  (void)state;
+static char final_hash[2][65];
+
+/* away: with weights, gradients and moments in the host's memory, as on a card; what comes out is the same. */
+static void full_resumes(bool away) {
   struct place p;
   place_make(&p, "data/sd2", 2, 64, 64);
   struct settings s = short_run(p.model, p.images, p.run);
   s.train.mode = MODE_FULL;
+  s.engine.offload = away ? OFFLOAD_YES : OFFLOAD_NO;
   s.train.text_encoder = true;
   s.train.ema_decay = 0.9;
   s.train.moments = MOMENTS_BF16;
@@ -203,7 +209,15 @@ static void test_full_resumes(void **state) {
   s.losses.prior = false;
   s.train.width = 64, s.train.height = 48;
   compare_stopped(s, &p, 6);
+  memcpy(final_hash[away], last_hash, sizeof last_hash);
   folder_remove_all(p.root);
+}
+
+static void test_full_resumes(void **state) {
+  (void)state;
+  full_resumes(false);
+  full_resumes(true);
+  assert_string_equal(final_hash[0], final_hash[1]);
 }
 
 static void same_finals(const struct settings *a, const struct settings *b) {
@@ -403,6 +417,74 @@ static void test_divergence(void **state) {
   folder_remove_all(p.root);
 }
 
+/* fp16 with a loss that is far too large for the first scale: steps without an update, then updates; the learning rate waits. Killed and resumed it is the same run. */
+static void test_overflow(void **state) {
+  (void)state;
+  static struct seen a, b;
+  struct place p;
+  struct run_result r;
+  char run[400];
+  int skipped = 0;
+  memset(&a, 0, sizeof a);
+  memset(&b, 0, sizeof b);
+  place_make(&p, "data/sd1", 2, 64, 64);
+  snprintf(run, sizeof run, "%s/again", p.root);
+  struct settings s = short_run(p.model, p.images, p.run), again;
+  s.train.precision = PRECISION_FP16;
+  s.train.accumulation = 2;
+  s.train.schedule = LR_LINEAR, s.train.warmup = 0;
+  s.train.steps = 10;
+  s.losses.prior = false;
+  s.losses.pdm_weight = 100;
+  s.prompts.tests = 0;
+  s.checkpoints.every = 0;
+  s.checkpoints.state_every = 1;
+  again = s;
+  again.run_dir = run;
+  run_whole(&s, &a, &r);
+  for (int i = 0; i < a.rows; i++) {
+    double updates = i - skipped;
+    assert_true(fabs(a.row[i].lr - 1e-3 * (10 - updates) / 10) < 1e-12);
+    assert_true(isfinite(a.row[i].total));
+    skipped += isnan(a.row[i].grad_norm);
+  }
+  print_message("%d of %d steps made no update\n", skipped, a.rows);
+  assert_int_equal(a.rows, 10);
+  assert_true(skipped > 0 && skipped < 9 && isnan(a.row[0].grad_norm) && isfinite(a.row[9].grad_norm));
+  b.killed = true;
+  assert_true(run_in_pieces(&again, &b, 3) > 2);
+  same_rows(&a, &b);
+  same_finals(&s, &again);
+  folder_remove_all(p.root);
+}
+
+/* Where no scale helps the run ends, after the 17 steps that it takes to come down from 65536. */
+static void test_hopeless_overflow(void **state) {
+  (void)state;
+  static struct seen a;
+  struct place p;
+  struct run_result r;
+  struct err e = {0};
+  memset(&a, 0, sizeof a);
+  a.stop_after = -1;
+  place_make(&p, "data/sd1", 1, 64, 64);
+  struct settings s = short_run(p.model, p.images, p.run);
+  struct sink sink = sink_of(&a);
+  s.train.precision = PRECISION_FP16;
+  s.train.steps = 30;
+  s.losses.prior = false;
+  s.losses.pdm_weight = 1e20;
+  s.prompts.tests = 0;
+  s.checkpoints.every = 0;
+  assert_false(engine_run(&s, NULL, &sink, &r, &e));
+  print_message("%s\n", e.text);
+  assert_int_equal(e.code, ERR_NUMERIC);
+  assert_int_equal(a.rows, 16);
+  assert_non_null(strstr(e.text, "step 17: fp16 overflows"));
+  assert_non_null(strstr(e.text, "fp32"));
+  folder_remove_all(p.root);
+}
+
 /* The rule of health.h: losses as they are do not alarm, lasting ones that are too high do, a spike does not. */
 static void test_health(void **state) {
   (void)state;
@@ -534,7 +616,7 @@ static void test_recompute(void **state) {
   folder_remove_all(p.root);
 }
 
-/* bf16 is fp32 to two digits; each loss alone trains. */
+/* bf16 is fp32 to two digits, fp16 to three, tf32 the same where the device has none (the CPU); each loss alone trains. */
 static void test_variants(void **state) {
   (void)state;
   static struct seen a, b;
@@ -550,6 +632,15 @@ static void test_variants(void **state) {
   run_whole(&s, &b, &r);
   assert_true(fabs(a.row[0].total - b.row[0].total) < 0.03 * a.row[0].total);
   assert_true(fabs(a.row[0].pdm - b.row[0].pdm) < 0.1 * a.row[0].pdm);
+  s.train.precision = PRECISION_FP16;
+  b.rows = 0;
+  run_whole(&s, &b, &r);
+  assert_true(fabs(a.row[0].total - b.row[0].total) < 0.004 * a.row[0].total);
+  assert_true(fabs(a.row[0].grad_norm - b.row[0].grad_norm) < 0.01 * a.row[0].grad_norm);
+  s.train.precision = PRECISION_TF32;
+  b.rows = 0;
+  run_whole(&s, &b, &r);
+  assert_true(a.row[0].total == b.row[0].total && a.row[0].grad_norm == b.row[0].grad_norm);
   s.train.precision = PRECISION_FP32;
   for (int k = 0; k < 3; k++) {
     s.losses.instance = k == 0, s.losses.prior = k == 1, s.losses.pdm = k == 2;
@@ -564,10 +655,10 @@ static void test_variants(void **state) {
 
 int main(void) {
   if (getenv("TEST_FILTER")) cmocka_set_test_filter(getenv("TEST_FILTER")); /* "test_killed" */
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),       cmocka_unit_test(test_lora_resumes),
-                                     cmocka_unit_test(test_full_resumes), cmocka_unit_test(test_cache),
-                                     cmocka_unit_test(test_killed),       cmocka_unit_test(test_changes),
-                                     cmocka_unit_test(test_divergence),   cmocka_unit_test(test_health),
-                                     cmocka_unit_test(test_recompute),    cmocka_unit_test(test_variants)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_errors),     cmocka_unit_test(test_lora_resumes), cmocka_unit_test(test_full_resumes),
+      cmocka_unit_test(test_cache),      cmocka_unit_test(test_killed),       cmocka_unit_test(test_changes),
+      cmocka_unit_test(test_divergence), cmocka_unit_test(test_health),       cmocka_unit_test(test_recompute),
+      cmocka_unit_test(test_variants),   cmocka_unit_test(test_overflow),     cmocka_unit_test(test_hopeless_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

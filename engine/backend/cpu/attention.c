@@ -43,7 +43,7 @@ static void head_put(const struct kernels *k, const struct head *h, int64_t row,
   if (h->t->type == DT_F32)
     memcpy((float *)h->t->data + at, x, (size_t)n * sizeof *x);
   else
-    k->narrow((uint16_t *)h->t->data + at, x, n);
+    k->narrow((uint16_t *)h->t->data + at, x, n, h->t->type);
 }
 
 /* to [rows, d] */

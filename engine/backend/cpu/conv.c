@@ -57,7 +57,7 @@ void cpu_conv(struct backend *b, struct tensor *y, const struct tensor *x, struc
   }
   int64_t ci = tensor_last(x);
   struct geometry g = geometry_of(x, y, s, false);
-  struct packing pack = {.w = w->w, .k = ci, .n = tensor_last(y), .sk = taps, .sn = ci * taps, .taps = taps, .round = x->type == DT_BF16};
+  struct packing pack = {.w = w->w, .k = ci, .n = tensor_last(y), .sk = taps, .sn = ci * taps, .taps = taps, .type = x->type};
   run(b, y, x, &g, &pack, bias ? bias->w : NULL);
 }
 
@@ -74,7 +74,7 @@ void cpu_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, 
   }
   int64_t ci = tensor_last(dx);
   struct geometry g = geometry_of(dy, dx, s, true);
-  struct packing pack = {.w = w->w, .k = tensor_last(dy), .n = ci, .sk = ci * taps, .sn = taps, .taps = taps, .round = dy->type == DT_BF16};
+  struct packing pack = {.w = w->w, .k = tensor_last(dy), .n = ci, .sk = ci * taps, .sn = taps, .taps = taps, .type = dy->type};
   run(b, dx, dy, &g, &pack, NULL);
 }
 

@@ -52,10 +52,10 @@ static inline int64_t cpu_round(int64_t n) {
 
 enum { CPU_SERIAL = 32768 }; /* elements below which starting threads costs more than it saves */
 
-/* n floats of t (F32 or BF16) from element `at` on: in place, or widened into buffer. */
+/* n floats of t (F32, BF16 or F16) from element `at` on: in place, or widened into buffer. */
 static inline const float *cpu_in(const struct kernels *k, const struct tensor *t, int64_t at, int64_t n, float *buffer) {
   if (t->type == DT_F32) return (const float *)t->data + at;
-  k->widen(buffer, (const uint16_t *)t->data + at, n);
+  k->widen(buffer, (const uint16_t *)t->data + at, n, t->type);
   return buffer;
 }
 
@@ -96,12 +96,12 @@ struct product {
 
 void cpu_product(struct backend *b, const struct product *p);
 
-/* B of a product from plain weights: element [tap][k][n] is w[k sk + n sn + tap]. round: to bf16's values. */
+/* B of a product from plain weights: element [tap][k][n] is w[k sk + n sn + tap], rounded to the values of `type`. */
 struct packing {
   const float *w;
   int64_t k, n, sk, sn;
   int taps;
-  bool round;
+  enum dtype type;
 };
 
 int64_t cpu_pack_floats(const struct backend *b, const struct packing *p);

@@ -205,9 +205,10 @@ static bool run_dw(struct backend *b, const struct dn_key *key, struct param *w,
 
 /* --- which calls come here ---------------------------------------------------------------------------------------------------------- */
 
+/* F16: its arithmetic is rare in CPUs, so it is left to the tiles on widened values. */
 static bool wanted(const struct backend *b, enum dtype type, bool conv) {
   const struct dnnl *d = cpu_of(b)->dnnl;
-  return d && (type == DT_BF16 ? d->bf16 : conv && d->conv_f32);
+  return d && type != DT_F16 && (type == DT_BF16 ? d->bf16 : conv && d->conv_f32);
 }
 
 static struct dn_key conv_key(enum dn_kind kind, const struct tensor *x, const struct tensor *y, const struct conv_shape *s) {

@@ -1,4 +1,4 @@
-/* Element-wise slots: pieces of PIECE elements, widened to floats in the cache where they are BF16. */
+/* Element-wise slots: pieces of PIECE elements, widened to floats in the cache where they are BF16 or F16. */
 #include "cpu.h"
 
 #include <math.h>
@@ -17,11 +17,11 @@ static float *out(const struct tensor *t, int64_t at, float *buffer) {
 }
 
 static void done(const struct kernels *k, struct tensor *t, int64_t at, int64_t n, const float *buffer) {
-  if (t->type == DT_BF16) k->narrow((uint16_t *)t->data + at, buffer, n);
+  if (t->type != DT_F32) k->narrow((uint16_t *)t->data + at, buffer, n, t->type);
 }
 
 static bool plain_types(const struct tensor *t) {
-  return t->type == DT_F32 || t->type == DT_BF16;
+  return t->type == DT_F32 || t->type == DT_BF16 || t->type == DT_F16;
 }
 
 /* for each piece [at, at + PIECE) of `count` elements, shared out over b's threads */
@@ -40,7 +40,7 @@ void cpu_fill(struct backend *b, struct tensor *y, float value) {
       if (y->type == DT_F32)
         ((float *)y->data)[i] = value;
       else
-        ((uint16_t *)y->data)[i] = narrow(value);
+        ((uint16_t *)y->data)[i] = narrow(value, y->type);
   }
 }
 
@@ -55,8 +55,8 @@ void cpu_cast(struct backend *b, struct tensor *y, const struct tensor *x) {
     int64_t n = least(PIECE, count - at);
     float buffer[PIECE];
     const float *from = cpu_in(k, x, at, n, buffer);
-    if (y->type == DT_BF16)
-      k->narrow((uint16_t *)y->data + at, from, n);
+    if (y->type != DT_F32)
+      k->narrow((uint16_t *)y->data + at, from, n, y->type);
     else
       memcpy((float *)y->data + at, from, (size_t)n * sizeof *from);
   }
@@ -188,7 +188,7 @@ void cpu_sum_rows(struct backend *b, struct tensor *de, const struct tensor *dy)
       if (de->type == DT_F32)
         ((float *)de->data)[i * c + j] = x;
       else
-        ((uint16_t *)de->data)[i * c + j] = narrow(x);
+        ((uint16_t *)de->data)[i * c + j] = narrow(x, de->type);
     }
 }
 
@@ -246,7 +246,7 @@ void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor 
       if (dx->type == DT_F32)
         memcpy((float *)dx->data + p * c + j, sum, (size_t)n * sizeof *sum);
       else
-        k->narrow((uint16_t *)dx->data + p * c + j, sum, n);
+        k->narrow((uint16_t *)dx->data + p * c + j, sum, n, dx->type);
     }
 }
 

@@ -131,29 +131,33 @@ static void pack_lines(const struct packing *p, int nr, float *to, int64_t n0, i
   }
 }
 
-/* Rows [k0, k1) of one panel. */
-static void pack_rows(const struct packing *p, int nr, float *to, int64_t n0, int64_t k0, int64_t k1) {
-  int64_t plane = p->k * nr;
+/* Rows [k0, k1) of one panel, PACK_K at most. */
+static void pack_rows(const struct kernels *k, const struct packing *p, float *to, int64_t n0, int64_t k0, int64_t k1) {
   if (p->sk == p->taps)
-    pack_columns(p, nr, to, n0, k0, k1);
+    pack_columns(p, k->nr, to, n0, k0, k1);
   else
-    pack_lines(p, nr, to, n0, k0, k1);
-  for (int tap = 0; p->round && tap < p->taps; tap++)
-    for (int64_t i = k0 * nr; i < k1 * nr; i++) to[tap * plane + i] = wide(narrow(to[tap * plane + i]));
+    pack_lines(p, k->nr, to, n0, k0, k1);
+  for (int tap = 0; p->type != DT_F32 && tap < p->taps; tap++) {
+    uint16_t half[PACK_K * KERNEL_MAX_NR];
+    float *rows = to + (tap * p->k + k0) * k->nr;
+    k->narrow(half, rows, (k1 - k0) * k->nr, p->type);
+    k->widen(rows, half, (k1 - k0) * k->nr, p->type);
+  }
 }
 
 /* Walks w along its rows, whichever way they lie: panels first or k first. */
 void cpu_pack(struct backend *b, float *to, const struct packing *p) {
-  int nr = cpu_of(b)->k->nr, threads = p->n * p->k * p->taps < CPU_SERIAL ? 1 : b->threads;
+  const struct kernels *k = cpu_of(b)->k;
+  int nr = k->nr, threads = p->n * p->k * p->taps < CPU_SERIAL ? 1 : b->threads;
   int64_t panels = ceil_div(p->n, nr), size = p->taps * p->k * nr;
   if (p->sk == p->taps) {
 #pragma omp parallel for num_threads(threads)
     for (int64_t n = 0; n < panels; n++)
-      for (int64_t k = 0; k < p->k; k += PACK_K) pack_rows(p, nr, to + n * size, n * nr, k, least(k + PACK_K, p->k));
+      for (int64_t k0 = 0; k0 < p->k; k0 += PACK_K) pack_rows(k, p, to + n * size, n * nr, k0, least(k0 + PACK_K, p->k));
   } else {
 #pragma omp parallel for num_threads(threads)
-    for (int64_t k = 0; k < p->k; k += PACK_LINES)
-      for (int64_t n = 0; n < panels; n++) pack_rows(p, nr, to + n * size, n * nr, k, least(k + PACK_LINES, p->k));
+    for (int64_t k0 = 0; k0 < p->k; k0 += PACK_LINES)
+      for (int64_t n = 0; n < panels; n++) pack_rows(k, p, to + n * size, n * nr, k0, least(k0 + PACK_LINES, p->k));
   }
 }
 
@@ -162,17 +166,21 @@ void cpu_pack(struct backend *b, float *to, const struct packing *p) {
 /* to [co, ld] = dy^T, in squares that fit the first-level cache */
 static void transpose(struct backend *b, float *to, int64_t ld, const struct tensor *dy, int64_t rows, int64_t co) {
   enum { SQUARE = 32 };
-  const float *f = dy->data;
-  const uint16_t *h = dy->data;
+  const struct kernels *k = cpu_of(b)->k;
 #pragma omp parallel for collapse(2) num_threads(rows *co < CPU_SERIAL ? 1 : b->threads)
   for (int64_t c0 = 0; c0 < co; c0 += SQUARE)
     for (int64_t r0 = 0; r0 < rows; r0 += SQUARE)
-      for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++)
-        for (int64_t c = c0; c < least(c0 + SQUARE, co); c++) to[c * ld + r] = dy->type == DT_F32 ? f[r * co + c] : wide(h[r * co + c]);
+      for (int64_t r = r0; r < least(r0 + SQUARE, rows); r++) {
+        float buffer[SQUARE];
+        int64_t n = least(SQUARE, co - c0);
+        const float *row = cpu_in(k, dy, r * co + c0, n, buffer);
+        for (int64_t c = 0; c < n; c++) to[(c0 + c) * ld + r] = row[c];
+      }
 }
 
 /* panel [count, nr] = columns [n0, n0 + cols) of the rows of x that `rows` names */
-static void gather(const struct outer *o, int nr, float *panel, const int32_t *rows, int64_t count, int64_t n0) {
+static void gather(const struct outer *o, const struct kernels *k, float *panel, const int32_t *rows, int64_t count, int64_t n0) {
+  int nr = k->nr;
   int64_t cols = least(nr, o->ci - n0);
   for (int64_t i = 0; i < count; i++, panel += nr) {
     int64_t at = (int64_t)rows[i] * o->ci + n0;
@@ -183,7 +191,7 @@ static void gather(const struct outer *o, int nr, float *panel, const int32_t *r
     else if (o->x->type == DT_F32)
       memcpy(panel, (const float *)o->x->data + at, (size_t)cols * sizeof *panel);
     else
-      for (int64_t j = 0; j < cols; j++) panel[j] = wide(((const uint16_t *)o->x->data)[at + j]);
+      k->widen(panel, (const uint16_t *)o->x->data + at, cols, o->x->type);
   }
 }
 
@@ -215,7 +223,7 @@ static void outer_block(const struct outer_work *w, int64_t m0, int64_t n0) {
   for (int64_t k0 = 0; k0 < o->rows; k0 += OUTER_K)
     for (int tap = 0; tap < o->taps; tap++) {
       int64_t depth = least(OUTER_K, o->rows - k0);
-      gather(o, k->nr, panel, w->rows + tap * o->rows + k0, depth, n0);
+      gather(o, k, panel, w->rows + tap * o->rows + k0, depth, n0);
       for (int64_t r = 0; r < count; r += k->mr) {
         const float *a[KERNEL_MAX_MR];
         for (int i = 0; i < k->mr; i++) a[i] = w->dyt + (m0 + least(r + i, count - 1)) * w->ld + k0;

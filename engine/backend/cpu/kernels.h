@@ -7,14 +7,16 @@
 
 #include "backend/backend.h"
 
-/* The conversions of base/tensor.h, here for the compiler to inline. */
-static inline float wide(uint16_t x) {
+/* The conversions of base/tensor.h: those of BF16 here for the compiler to inline. type: DT_BF16 or DT_F16. */
+static inline float wide(uint16_t x, enum dtype type) {
+  if (type == DT_F16) return f16_to_f32(x);
   uint32_t u = (uint32_t)x << 16;
   float y;
   memcpy(&y, &u, sizeof y);
   return y;
 }
-static inline uint16_t narrow(float x) {
+static inline uint16_t narrow(float x, enum dtype type) {
+  if (type == DT_F16) return f32_to_f16(x);
   uint32_t u;
   memcpy(&u, &x, sizeof u);
   if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
@@ -26,7 +28,7 @@ enum { KERNEL_MAX_MR = 8, KERNEL_MAX_NR = 32 };
 /* What happens to a block of products on its way to memory: c = alpha t + beta c + bias. */
 struct tile_out {
   void *c;
-  enum dtype type; /* F32 or BF16 */
+  enum dtype type; /* F32, BF16 or F16 */
   int64_t ldc;
   float alpha, beta;
   const float *bias; /* NULL: none */
@@ -60,8 +62,8 @@ struct kernels {
   void (*attn_delta)(float *delta, const float *a, const float *c, int64_t ld, int64_t d, int64_t n);
 
   /* elementwise.inc; results may take the place of an operand */
-  void (*widen)(float *y, const uint16_t *x, int64_t n);
-  void (*narrow)(uint16_t *y, const float *x, int64_t n);
+  void (*widen)(float *y, const uint16_t *x, int64_t n, enum dtype type);
+  void (*narrow)(uint16_t *y, const float *x, int64_t n, enum dtype type);
   void (*axpby)(float *y, float alpha, const float *x, float beta, int64_t n);
   void (*add)(float *y, const float *a, const float *c, int64_t n);
   void (*act)(float *y, const float *x, int64_t n, enum activation kind);

@@ -62,14 +62,14 @@ static void run(struct backend *b, struct tensor *y, const struct tensor *x, con
 void cpu_linear(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, float alpha, float beta) {
   if (alpha == 1 && beta == 0 && dnnl_linear(b, y, x, w, bias ? bias->w : NULL)) return;
   int64_t k = tensor_last(x);
-  struct packing pack = {.w = w->w, .k = k, .n = tensor_last(y), .sk = 1, .sn = k, .taps = 1, .round = x->type == DT_BF16};
+  struct packing pack = {.w = w->w, .k = k, .n = tensor_last(y), .sk = 1, .sn = k, .taps = 1, .type = x->type};
   run(b, y, x, &pack, bias ? bias->w : NULL, alpha, beta);
 }
 
 void cpu_linear_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, float alpha, float beta) {
   if (alpha == 1 && beta == 0 && dnnl_linear_dx(b, dx, dy, w)) return;
   int64_t n = tensor_last(dx);
-  struct packing pack = {.w = w->w, .k = tensor_last(dy), .n = n, .sk = n, .sn = 1, .taps = 1, .round = dy->type == DT_BF16};
+  struct packing pack = {.w = w->w, .k = tensor_last(dy), .n = n, .sk = n, .sn = 1, .taps = 1, .type = dy->type};
   run(b, dx, dy, &pack, NULL, alpha, beta);
 }
 

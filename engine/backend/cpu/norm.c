@@ -22,7 +22,7 @@ struct group_call {
   struct norm_columns columns; /* of the first picture; those of the next lie stride floats on */
   int64_t stride;
   float *sums; /* [items, slices, 2, c] */
-  float *wide; /* of each thread: 2 SLICE c floats, where x is BF16 */
+  float *wide; /* of each thread: 2 SLICE c floats, where x is not F32 */
   bool silu;
 };
 
@@ -123,7 +123,7 @@ void cpu_group_norm(struct backend *b, struct tensor *y, struct tensor *stats, c
     struct slice s = slice_of(&g, i, cpu_thread());
     float *to = y->type == DT_F32 ? (float *)y->data + s.at : g.wide + cpu_thread() * 2 * SLICE * g.c;
     g.k->norm_apply(to, s.x, &s.n, s.rows, g.c, silu);
-    if (y->type == DT_BF16) g.k->narrow((uint16_t *)y->data + s.at, to, s.rows * g.c);
+    if (y->type != DT_F32) g.k->narrow((uint16_t *)y->data + s.at, to, s.rows * g.c, y->type);
   }
 }
 
@@ -170,7 +170,7 @@ void cpu_group_norm_bwd(struct backend *b, struct tensor *dx, const struct tenso
     struct slice s = slice_of(&g, i, cpu_thread());
     float *to = dx->type == DT_F32 ? (float *)dx->data + s.at : g.wide + cpu_thread() * 2 * SLICE * g.c;
     g.k->norm_bwd_apply(to, s.dy, s.x, &s.n, s.rows, g.c, silu);
-    if (dx->type == DT_BF16) g.k->narrow((uint16_t *)dx->data + s.at, to, s.rows * g.c);
+    if (dx->type != DT_F32) g.k->narrow((uint16_t *)dx->data + s.at, to, s.rows * g.c, dx->type);
   }
 }
 
@@ -188,7 +188,7 @@ void cpu_layer_norm(struct backend *b, struct tensor *y, struct tensor *stats, c
     const float *from = cpu_in(k, x, at, rows * c, wide_x);
     float *to = y->type == DT_F32 ? (float *)y->data + at : wide_x;
     k->layer_rows(to, (float *)stats->data + 2 * i * SLICE, from, gamma->w, beta->w, rows, c, eps);
-    if (y->type == DT_BF16) k->narrow((uint16_t *)y->data + at, to, rows * c);
+    if (y->type != DT_F32) k->narrow((uint16_t *)y->data + at, to, rows * c, y->type);
   }
 }
 
@@ -219,7 +219,7 @@ void cpu_layer_norm_bwd(struct backend *b, struct tensor *dx, const struct tenso
     float *to = dx->type == DT_F32 ? (float *)dx->data + at : wide_dy;
     memset(sums + i * 2 * c, 0, (size_t)(2 * c) * sizeof *sums);
     k->layer_bwd_rows(to, sums + i * 2 * c, slope, from, (const float *)stats->data + 2 * i * SLICE, gamma->w, rows, c);
-    if (dx->type == DT_BF16) k->narrow((uint16_t *)dx->data + at, to, rows * c);
+    if (dx->type != DT_F32) k->narrow((uint16_t *)dx->data + at, to, rows * c, dx->type);
   }
   if (trained(gamma) || trained(beta)) layer_params(sums, slices, c, gamma, beta);
 }

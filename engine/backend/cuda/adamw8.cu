@@ -34,7 +34,7 @@ __device__ static inline float updated_mean(float mean, float grad, const struct
   return __fadd_rn(__fmul_rn(a->beta1, mean), __fmul_rn(a->rest1, grad));
 }
 __device__ static inline float updated_root(float root, float grad, const struct step8 *a) {
-  float square = MISTAKE(11, __fmul_rn(root, root), root);
+  float square = MISTAKE(13, __fmul_rn(root, root), root);
   return __fsqrt_rn(__fadd_rn(__fmul_rn(a->beta2, square), __fmul_rn(__fmul_rn(a->rest2, grad), grad)));
 }
 __device__ static inline float updated_weight(float w, float mean, float root, const struct step8 *a) {

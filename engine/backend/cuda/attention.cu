@@ -11,7 +11,7 @@
  *
  * Per pair of query and key: forward 4 d flops, backward 8 d for dk and dv, 6 d for dq (14 d; 10 d would do with atomics), all in fp32. Bytes: each tile of keys and values is read once
  * for each 64 queries: (s d / 16) bytes a pair, from L2 as a rule; per 64 x 64 tile and head of 40: 0.65 Mflop against 20 kB. Shared memory: 34 kB.
- * Tensor cores are not used: that is where this kernel leaves speed behind. */
+ * Tensor cores are not used: 16-bit types with heads of up to 160 columns go to attention_mma.cu, which does. */
 #include "kernel.h"
 
 enum { TILE = 64, STEP = 32, DEEP = 16, WIDTH = 160, SPACE = 2 * TILE * (STEP + 1) };
@@ -147,6 +147,10 @@ void cuda_attention(struct backend *b, struct tensor *o, struct tensor *lse, con
   int64_t sets = q->dim[0] * f.heads;
   float *sums = lse ? (float *)lse->data : NULL;
   if (cuda_idle(b)) return;
+  if (cuda_attention_has_mma(b, q->type, f.d)) {
+    cuda_attention_mma(b, o, lse, q, k, v, s);
+    return;
+  }
   BY_WIDTH(b, attention_kernel, f, sets * f.tiles * f.slabs, o->data, sums, q->data, k->data, v->data, f);
 }
 
@@ -160,6 +164,10 @@ void cuda_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk,
   const float *sums = (const float *)lse->data;
   g.tiles = pieces(f.tk, TILE);
   RUN(b, attention_delta_kernel, pieces(sets * f.tq, BLOCK), BLOCK, delta, d_o->data, o->data, sets * f.tq, f);
+  if (cuda_attention_has_mma(b, q->type, f.d)) {
+    cuda_attention_bwd_mma(b, dq, dk, dv, d_o, lse, delta, q, k, v, s);
+    return;
+  }
   BY_WIDTH(b, attention_dq_kernel, f, sets * f.tiles * f.slabs, dq->data, d_o->data, sums, delta, q->data, k->data, v->data, f);
   BY_WIDTH(b, attention_dkv_kernel, g, sets * g.tiles * g.slabs, dk->data, dv->data, d_o->data, sums, delta, q->data, k->data, v->data, g);
 }

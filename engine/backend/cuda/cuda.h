@@ -1,4 +1,4 @@
-/* The cuda backend: everything on one NVIDIA GPU, in one stream.
+/* The cuda backend: everything on one NVIDIA GPU, in one stream; copies of values that lie with the host go in a second one (beside.c).
  *
  * Own kernels (*.cu) for what is bound by memory and for attention; cublasLt (linear.c) and cuDNN (conv.c) for products. Files that
  * run on the host only are plain C. The host queues work and goes on; it waits in download and for the numbers of mse and
@@ -20,6 +20,7 @@ extern "C" {
 
 struct cuda_linear; /* linear.c */
 struct cuda_conv;   /* conv.c */
+struct cuda_libraries; /* library.h */
 
 /* Grown to the largest need. */
 struct cuda_buffer {
@@ -32,11 +33,12 @@ enum { CUDA_SLOTS = 4, CUDA_SLOT_BYTES = 2 << 20, CUDA_SUMS = 8192, CUDA_BOUNCE 
 
 struct cuda {
   int device, capability; /* 90 for 9.0 */
-  cudaStream_t stream;
+  cudaStream_t stream, beside;
+  cudaEvent_t mark[BACKEND_MARKS];
   bool rehearsing; /* backend.h: rehearse */
-  bool tf32;       /* products of F32 may round their factors to 10 bits. Never set yet: F32 is true F32 */
   struct err lost; /* what made the context unusable */
   size_t own, peak; /* bytes of device memory that are taken, and the most that were */
+  struct cuda_libraries *libraries;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
@@ -96,17 +98,39 @@ bool cuda_wait(struct backend *b, const char *what); /* until everything queued 
 /* The first n of `sums` on the host, in host_sums; waits. */
 const double *cuda_read_sums(struct backend *b, int n, const char *what);
 
+/* --- libraries (library.c) -------------------------------------------------------------------------------------------------- */
+
+bool cuda_libraries_open(struct backend *b, struct err *e);
+void cuda_libraries_close(struct backend *b);
+
+/* --- values that lie with the host (beside.c) ------------------------------------------------------------------------------ */
+
+bool cuda_beside_open(struct backend *b, struct err *e);
+void cuda_beside_close(struct backend *b);
+size_t cuda_host_taken(size_t bytes);
+void *cuda_host_alloc(struct backend *b, size_t bytes, struct err *e);
+void cuda_host_release(struct backend *b, void *p, size_t bytes);
+void cuda_mark(struct backend *b, int mark);
+void cuda_send(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+void cuda_fetch(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after);
+void cuda_follow(struct backend *b, int mark);
+void cuda_wait_mark(struct backend *b, int mark);
+
 /* --- packed parameters (pack.c, pack.cu) ---------------------------------------------------------------------------------------- */
 
 /* A parameter as the kernels want it: rounded to `type` and, for kernels larger than 1x1, in the order [out, kh, kw, in]. w->w itself where that is the
-   same; else a copy: of a frozen parameter kept on param->pack until its version changes, of another made in `room`, scratch of cuda_pack_room bytes.
+   same; param->copy where there is one; else a copy: of a frozen parameter kept on param->pack until its version changes, of another made in `room`, scratch of cuda_pack_room bytes.
    NULL and b->fault, or in a rehearsal, which notes what would be kept. */
 size_t cuda_pack_room(const struct param *w, enum dtype type);
 const void *cuda_pack(struct backend *b, struct param *w, enum dtype type, void *room);
 void cuda_drop_pack(struct backend *b, struct param *p);
+size_t cuda_copy_bytes(const struct param *p, enum dtype type);
+void cuda_copy_fill(struct backend *b, struct param *p, const float *values);
 enum pack_order { PACK_O_TAPS_I, PACK_TAPS_O_I };
 /* to of type = from [co, ci, taps] in another order; and g [co, ci, taps] += from [co, taps, ci] */
 void cuda_pack_weights(struct backend *b, void *to, enum dtype type, const float *from, int64_t co, int64_t ci, int64_t taps, enum pack_order order);
+/* to [taps, co, ci] = from [co, taps, ci], both of type */
+void cuda_turn_weights(struct backend *b, void *to, enum dtype type, const void *from, int64_t co, int64_t ci, int64_t taps);
 void cuda_unpack_gradient(struct backend *b, float *g, const float *from, int64_t co, int64_t ci, int64_t taps);
 
 static inline bool cuda_trained(const struct param *p) {
@@ -142,8 +166,7 @@ void cuda_add_bias(struct backend *b, struct tensor *x, const float *bias);
 
 bool cuda_conv_open(struct backend *b, struct err *e);
 void cuda_conv_close(struct backend *b);
-const char *cuda_conv_version(void); /* "cuDNN 9.19" */
-void cuda_conv_without_library(struct backend *b, bool without); /* tests: as if cuDNN had no algorithms */
+int cuda_conv_version(const struct backend *b); /* 91900 of cuDNN 9.19 */
 
 /* window.cu: pictures as conv.c needs them. Pixels are of `type`. */
 struct window {
@@ -201,6 +224,14 @@ void cuda_attention(struct backend *b, struct tensor *o, struct tensor *lse, con
 void cuda_attention_bwd(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
                         const struct tensor *o, const struct tensor *lse, const struct tensor *q, const struct tensor *k,
                         const struct tensor *v, const struct attention_shape *s);
+
+/* attention_mma.cu: on tensor cores, where there are some for the type and a head's columns. delta: as attention.cu makes it */
+bool cuda_attention_has_mma(const struct backend *b, enum dtype type, int64_t d);
+void cuda_attention_mma(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
+                        const struct tensor *v, const struct attention_shape *s);
+void cuda_attention_bwd_mma(struct backend *b, struct tensor *dq, struct tensor *dk, struct tensor *dv, const struct tensor *d_o,
+                            const struct tensor *lse, const float *delta, const struct tensor *q, const struct tensor *k, const struct tensor *v,
+                            const struct attention_shape *s);
 
 void cuda_normal(struct backend *b, struct tensor *out, const struct rng_counter *c);
 void cuda_posterior(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);

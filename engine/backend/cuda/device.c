@@ -138,9 +138,9 @@ static bool look_at_device(struct backend *b, struct err *e) {
   if (c->capability < CUDA_LOWEST)
     return err_set(e, ERR_FIT, "the GPU %s has compute capability %d.%d, this program was built for %d.%d and above; use --device cpu", p.name,
                    p.major, p.minor, CUDA_LOWEST / 10, CUDA_LOWEST % 10);
-  snprintf(c->text, sizeof c->text, "cuda: %s, %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d, %s", p.name, p.major, p.minor,
+  snprintf(c->text, sizeof c->text, "cuda: %s, %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d, cuDNN %d.%d", p.name, p.major, p.minor,
            (double)p.totalGlobalMem / (1 << 30), runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
-           cuda_conv_version());
+           cuda_conv_version(b) / 10000, cuda_conv_version(b) / 100 % 100);
   return true;
 }
 
@@ -151,7 +151,9 @@ static void cuda_close(struct backend *b) {
   cuda_conv_close(b);
   cuda_linear_close(b);
   cuda_memory_close(b);
+  cuda_beside_close(b);
   cuda_stream_close(b);
+  cuda_libraries_close(b);
   free(c);
   b->state = NULL;
 }
@@ -160,8 +162,8 @@ static bool cuda_open(struct backend *b, struct err *e) {
   struct cuda *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
-  if (choose_device(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_memory_open(b, e) && cuda_linear_open(b, e) &&
-      cuda_conv_open(b, e))
+  if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_beside_open(b, e) &&
+      cuda_memory_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
@@ -169,6 +171,11 @@ static bool cuda_open(struct backend *b, struct err *e) {
 
 static const char *cuda_describe(const struct backend *b) {
   return cuda_of(b)->text;
+}
+
+/* Turing (7.5) has none. */
+static bool cuda_has_tf32(const struct backend *b) {
+  return cuda_of(b)->capability >= 80;
 }
 
 const struct backend_ops backend_cuda = {
@@ -186,6 +193,17 @@ const struct backend_ops backend_cuda = {
     .taken = cuda_taken,
     .memory = cuda_memory,
     .rehearse = cuda_rehearse,
+    .has_tf32 = cuda_has_tf32,
+    .host_alloc = cuda_host_alloc,
+    .host_release = cuda_host_release,
+    .host_taken = cuda_host_taken,
+    .mark = cuda_mark,
+    .send = cuda_send,
+    .fetch = cuda_fetch,
+    .follow = cuda_follow,
+    .wait = cuda_wait_mark,
+    .copy_bytes = cuda_copy_bytes,
+    .copy_fill = cuda_copy_fill,
     .fill = cuda_fill,
     .cast = cuda_cast,
     .axpby = cuda_axpby,

@@ -1,12 +1,13 @@
 /* Linear layers on cublasLt: torch.nn.functional.linear and its gradients.
  *
  * The library counts columns first; a row-major c [m, n] = a b is its c^T [n, m] = b^T a^T, so its first factor is our second. The bias is added by the library in the same
- * pass; it wants it in the type of the result, so with BF16 activations the bias is rounded, too (PyTorch's autocast does the same).
+ * pass. With results in 16 bits the bias is rounded to them, too, as PyTorch's autocast does: CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE knows no other ("the same type as the elements
+ * of output matrix", but for fp8 and int8; cublasLt.h of 13.0).
  * An algorithm is asked for once a shape and kept: the library's first choice, which adds up in fp32 in a fixed order (partial sums in another type are forbidden).
- * What it has none for (odd sizes and addresses in BF16) goes through a kernel of our own. */
-#include "cuda.h"
+ * F32 is true F32 unless b->tf32 says otherwise.
+ * What it has none for (odd sizes and addresses in 16 bits) goes through a kernel of our own. */
+#include "library.h"
 
-#include <cublasLt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum { SHAPES = 2048 };
 
 struct key {
   int64_t m, n, k, lda, ldb, ldc;
-  int32_t ta, tb, type, out, bias, align[3];
+  int32_t ta, tb, type, out, bias, tf32, align[3];
 };
 
 struct cuda_linear {
@@ -32,27 +33,27 @@ struct cuda_linear {
 
 static bool check(struct backend *b, cublasStatus_t status, const char *what) {
   if (status == CUBLAS_STATUS_SUCCESS) return true;
-  return cuda_library_failed(b, "cublasLt", what, (int)status, cublasLtGetStatusString(status));
+  return cuda_library_failed(b, "cublasLt", what, (int)status, cublaslt(b)->GetStatusString(status));
 }
 
 bool cuda_linear_open(struct backend *b, struct err *e) {
   struct cuda_linear *l = calloc(1, sizeof *l);
   if (!l) return err_set(e, ERR_FIT, "out of memory");
   cuda_of(b)->linear = l;
-  cublasStatus_t status = cublasLtCreate(&l->handle);
+  cublasStatus_t status = cublaslt(b)->Create(&l->handle);
   if (status == CUBLAS_STATUS_SUCCESS) return true;
   l->handle = NULL;
   return err_set(e, ERR_FIT, "cublasLt does not start: status %d (%s); look for a second CUDA installation, or use --device cpu", (int)status,
-                 cublasLtGetStatusString(status));
+                 cublaslt(b)->GetStatusString(status));
 }
 
-static void forget(struct cuda_linear *l) {
+static void forget(const struct backend *b, struct cuda_linear *l) {
   for (int i = 0; i < SHAPES; i++) {
     struct shape *s = &l->shape[i];
-    if (s->desc) (void)cublasLtMatmulDescDestroy(s->desc);
-    if (s->a) (void)cublasLtMatrixLayoutDestroy(s->a);
-    if (s->b) (void)cublasLtMatrixLayoutDestroy(s->b);
-    if (s->c) (void)cublasLtMatrixLayoutDestroy(s->c);
+    if (s->desc) (void)cublaslt(b)->MatmulDescDestroy(s->desc);
+    if (s->a) (void)cublaslt(b)->MatrixLayoutDestroy(s->a);
+    if (s->b) (void)cublaslt(b)->MatrixLayoutDestroy(s->b);
+    if (s->c) (void)cublaslt(b)->MatrixLayoutDestroy(s->c);
     *s = (struct shape){.used = false};
   }
   l->count = 0;
@@ -61,8 +62,8 @@ static void forget(struct cuda_linear *l) {
 void cuda_linear_close(struct backend *b) {
   struct cuda_linear *l = cuda_of(b)->linear;
   if (!l) return;
-  forget(l);
-  if (l->handle) (void)cublasLtDestroy(l->handle);
+  forget(b, l);
+  if (l->handle) (void)cublaslt(b)->Destroy(l->handle);
   free(l);
   cuda_of(b)->linear = NULL;
 }
@@ -75,11 +76,11 @@ static int32_t alignment(const void *p) {
   return a;
 }
 
-static struct key key_of(const struct matmul *p) {
+static struct key key_of(const struct backend *b, const struct matmul *p) {
   struct key k;
   memset(&k, 0, sizeof k);
   k.m = p->m, k.n = p->n, k.k = p->k, k.lda = p->lda, k.ldb = p->ldb, k.ldc = p->ldc;
-  k.ta = p->ta, k.tb = p->tb, k.type = (int32_t)p->type, k.out = (int32_t)p->out, k.bias = p->bias != NULL;
+  k.ta = p->ta, k.tb = p->tb, k.type = (int32_t)p->type, k.out = (int32_t)p->out, k.bias = p->bias != NULL, k.tf32 = b->tf32 && p->type == DT_F32;
   k.align[0] = alignment(p->a), k.align[1] = alignment(p->b), k.align[2] = alignment(p->c);
   return k;
 }
@@ -90,20 +91,20 @@ static cudaDataType_t data_type(enum dtype type) {
 
 static bool describe(struct backend *b, struct shape *s, const struct matmul *p) {
   cublasOperation_t first = p->tb ? CUBLAS_OP_T : CUBLAS_OP_N, second = p->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasComputeType_t compute = cuda_of(b)->tf32 && p->type == DT_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  cublasComputeType_t compute = s->key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
   cudaDataType_t of_bias = data_type(p->out);
-  bool ok = check(b, cublasLtMatmulDescCreate(&s->desc, compute, CUDA_R_32F), "describing a product") &&
-            check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "describing a product") &&
-            check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "describing a product");
+  bool ok = check(b, cublaslt(b)->MatmulDescCreate(&s->desc, compute, CUDA_R_32F), "describing a product") &&
+            check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "describing a product") &&
+            check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "describing a product");
   if (ok && p->bias)
-    ok = check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue), "describing a bias") &&
-         check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &of_bias, sizeof of_bias), "describing a bias") &&
-         check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "describing a bias");
+    ok = check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue), "describing a bias") &&
+         check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &of_bias, sizeof of_bias), "describing a bias") &&
+         check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "describing a bias");
   uint64_t m = (uint64_t)p->m, n = (uint64_t)p->n, k = (uint64_t)p->k;
-  return ok && check(b, cublasLtMatrixLayoutCreate(&s->a, data_type(p->type), p->tb ? k : n, p->tb ? n : k, p->ldb), "describing a matrix") &&
-         check(b, cublasLtMatrixLayoutCreate(&s->b, data_type(p->type), p->ta ? m : k, p->ta ? k : m, p->lda), "describing a matrix") &&
-         check(b, cublasLtMatrixLayoutCreate(&s->c, data_type(p->out), n, m, p->ldc), "describing a matrix");
+  return ok && check(b, cublaslt(b)->MatrixLayoutCreate(&s->a, data_type(p->type), p->tb ? k : n, p->tb ? n : k, p->ldb), "describing a matrix") &&
+         check(b, cublaslt(b)->MatrixLayoutCreate(&s->b, data_type(p->type), p->ta ? m : k, p->ta ? k : m, p->lda), "describing a matrix") &&
+         check(b, cublaslt(b)->MatrixLayoutCreate(&s->c, data_type(p->out), n, m, p->ldc), "describing a matrix");
 }
 
 static bool prefer(struct backend *b, cublasLtMatmulPreference_t pref, const struct key *k) {
@@ -114,10 +115,10 @@ static bool prefer(struct backend *b, cublasLtMatmulPreference_t pref, const str
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
   bool ok =
-      check(b, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most), "limiting a product") &&
-      check(b, cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &scheme, sizeof scheme), "limiting a product");
+      check(b, cublaslt(b)->MatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most), "limiting a product") &&
+      check(b, cublaslt(b)->MatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &scheme, sizeof scheme), "limiting a product");
   for (int i = 0; ok && i < 4; i++)
-    ok = check(b, cublasLtMatmulPreferenceSetAttribute(pref, name[i], &align[i], sizeof align[i]), "limiting a product");
+    ok = check(b, cublaslt(b)->MatmulPreferenceSetAttribute(pref, name[i], &align[i], sizeof align[i]), "limiting a product");
   return ok;
 }
 
@@ -127,11 +128,11 @@ static bool choose(struct backend *b, struct shape *s) {
   cublasLtMatmulHeuristicResult_t result;
   int found = 0;
   memset(&result, 0, sizeof result);
-  if (!check(b, cublasLtMatmulPreferenceCreate(&pref), "limiting a product")) return false;
+  if (!check(b, cublaslt(b)->MatmulPreferenceCreate(&pref), "limiting a product")) return false;
   bool ok = prefer(b, pref, &s->key);
-  cublasStatus_t status = ok ? cublasLtMatmulAlgoGetHeuristic(cuda_of(b)->linear->handle, s->desc, s->a, s->b, s->c, s->c, pref, 1, &result, &found)
+  cublasStatus_t status = ok ? cublaslt(b)->MatmulAlgoGetHeuristic(cuda_of(b)->linear->handle, s->desc, s->a, s->b, s->c, s->c, pref, 1, &result, &found)
                              : CUBLAS_STATUS_SUCCESS;
-  (void)cublasLtMatmulPreferenceDestroy(pref);
+  (void)cublaslt(b)->MatmulPreferenceDestroy(pref);
   if (!ok || (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE))
     return ok && check(b, status, "choosing an algorithm");
   s->known = status == CUBLAS_STATUS_SUCCESS && found > 0 && result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= CUDA_WORK;
@@ -142,10 +143,10 @@ static bool choose(struct backend *b, struct shape *s) {
 
 static struct shape *shape_of(struct backend *b, const struct matmul *p) {
   struct cuda_linear *l = cuda_of(b)->linear;
-  struct key key = key_of(p);
+  struct key key = key_of(b, p);
   uint32_t hash = 2166136261u;
   for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ ((const unsigned char *)&key)[i]) * 16777619u;
-  if (l->count > SHAPES / 2) forget(l);
+  if (l->count > SHAPES / 2) forget(b, l);
   int at = (int)(hash % SHAPES);
   for (; l->shape[at].used; at = (at + 1) % SHAPES)
     if (memcmp(&l->shape[at].key, &key, sizeof key) == 0) return &l->shape[at];
@@ -168,12 +169,15 @@ void cuda_matmul(struct backend *b, const struct matmul *p) {
     return;
   }
   if (p->bias &&
-      !check(b, cublasLtMatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "giving a bias"))
+      !check(b, cublaslt(b)->MatmulDescSetAttribute(s->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias), "giving a bias"))
     return;
-  check(b,
-        cublasLtMatmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo, work, s->work,
-                       c->stream),
-        "a matrix product");
+  cublasStatus_t status = cublaslt(b)->Matmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo,
+                                              work, s->work, c->stream);
+  s->known = status != CUBLAS_STATUS_NOT_SUPPORTED; /* offered and then not done after all: from now on by our own kernel */
+  if (!s->known)
+    cuda_matmul_plain(b, p);
+  else
+    check(b, status, "a matrix product");
 }
 
 /* --- slots -------------------------------------------------------------------------------------------------------------------------- */

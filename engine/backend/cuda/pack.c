@@ -1,4 +1,5 @@
-/* Packed copies of parameters: kept with frozen ones (param->pack), made anew in scratch for those that change with every step. */
+/* Packed copies of parameters: kept with frozen ones (param->pack), made anew in scratch for those that change with every step; or all that
+ * there is on the card (param->copy, nets/lodge.h). */
 #include "cuda.h"
 
 #include <stdlib.h>
@@ -23,12 +24,30 @@ static size_t pack_bytes(const struct param *w, enum dtype type) {
 }
 
 size_t cuda_pack_room(const struct param *w, enum dtype type) {
-  return w->frozen || as_it_is(w, type) ? 0 : cuda_round(pack_bytes(w, type));
+  return w->frozen || w->has_copy || as_it_is(w, type) ? 0 : cuda_round(pack_bytes(w, type));
+}
+
+static void fill(struct backend *b, void *to, const struct param *w, enum dtype type, const float *values) {
+  int64_t taps = taps_of(w), ci = w->rank > 1 ? w->dim[1] : 1;
+  cuda_pack_weights(b, to, type, values, w->count / (ci * taps), ci, taps, PACK_O_TAPS_I);
 }
 
 static void fill_pack(struct backend *b, void *to, const struct param *w, enum dtype type) {
-  int64_t taps = taps_of(w), ci = w->rank > 1 ? w->dim[1] : 1;
-  cuda_pack_weights(b, to, type, w->w, w->count / (ci * taps), ci, taps, PACK_O_TAPS_I);
+  fill(b, to, w, type, w->w);
+}
+
+size_t cuda_copy_bytes(const struct param *p, enum dtype type) {
+  return p->rank < 2 || as_it_is(p, type) ? 0 : pack_bytes(p, type);
+}
+
+void cuda_copy_fill(struct backend *b, struct param *p, const float *values) {
+  fill(b, p->copy, p, p->copied, values);
+}
+
+static const void *copy_of(struct backend *b, const struct param *w, enum dtype type) {
+  if (w->copied == type) return w->copy;
+  err_set(&b->fault, ERR_FAILED, "the card has %s as %s, a pass with another type wants it", w->name, dtype_name(w->copied));
+  return NULL;
 }
 
 /* The kept copy, of the right size; its contents may be old. In a rehearsal without memory. */
@@ -52,6 +71,7 @@ static struct pack *kept(struct backend *b, struct param *w, enum dtype type) {
 }
 
 const void *cuda_pack(struct backend *b, struct param *w, enum dtype type, void *room) {
+  if (w->has_copy) return copy_of(b, w, type);
   if (as_it_is(w, type)) return w->w;
   if (!w->frozen) {
     if (room) fill_pack(b, room, w, type);

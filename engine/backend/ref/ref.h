@@ -18,7 +18,7 @@ void ref_store(struct tensor *t, int64_t first, int64_t n, const float *x);
 float *ref_floats(struct backend *b, int64_t n);
 /* All elements as floats: t's own memory where it is F32, else a copy in *owned, which the caller frees. NULL and b->fault as above. */
 const float *ref_read(struct backend *b, const struct tensor *t, float **owned);
-/* Values of w as used beside activations of the type: rounded to BF16 where those are BF16. Memory as for ref_read. */
+/* Values of w as used beside activations of the type: rounded to it. Memory as for ref_read. */
 const float *ref_weights(struct backend *b, const struct param *w, enum dtype type, float **owned);
 /* True where the gradient of p is wanted. */
 bool ref_trained(const struct param *p);
@@ -46,6 +46,10 @@ void *ref_alloc(struct backend *b, size_t bytes, struct err *e);
 void ref_release(struct backend *b, void *p, size_t bytes);
 void ref_copy(struct backend *b, void *dst, const void *src, size_t bytes); /* upload, download, move */
 void ref_drop_pack(struct backend *b, struct param *p);
+void ref_mark(struct backend *b, int mark); /* mark, follow, wait */
+void ref_copy_at_once(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after); /* send, fetch */
+size_t ref_copy_bytes(const struct param *p, enum dtype type);
+void ref_copy_fill(struct backend *b, struct param *p, const float *values);
 
 void ref_fill(struct backend *b, struct tensor *y, float value);
 void ref_cast(struct backend *b, struct tensor *y, const struct tensor *x);

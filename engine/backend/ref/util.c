@@ -75,7 +75,7 @@ const float *ref_weights(struct backend *b, const struct param *w, enum dtype ty
   if (type == DT_F32) return w->w;
   *owned = ref_floats(b, w->count);
   if (!*owned) return NULL;
-  for (int64_t i = 0; i < w->count; i++) (*owned)[i] = bf16_to_f32(f32_to_bf16(w->w[i]));
+  for (int64_t i = 0; i < w->count; i++) (*owned)[i] = type == DT_F16 ? f16_to_f32(f32_to_f16(w->w[i])) : bf16_to_f32(f32_to_bf16(w->w[i]));
   return *owned;
 }
 

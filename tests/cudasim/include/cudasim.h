@@ -28,6 +28,8 @@
 extern "C" {
 #endif
 
+/* What the libraries do not support: nothing; any shape, and they say so when asked for an algorithm; any shape, but only when called. */
+enum cudasim_refusal { CUDASIM_REFUSE_NOTHING, CUDASIM_REFUSE_SHAPES, CUDASIM_REFUSE_CALLS };
 enum cudasim_order { CUDASIM_FORWARD, CUDASIM_REVERSE, CUDASIM_SHUFFLE };
 
 /* --- control ------------------------------------------------------------------------------------------------------------------ */
@@ -42,6 +44,7 @@ void cudasim_eager(bool on);
 void cudasim_check_unwritten(bool on);
 /* The n-th counted call from now (1: the next) returns code, a cudaError; libraries return what they make of it. 0: none. */
 void cudasim_fail(long n, int code);
+void cudasim_refuse(enum cudasim_refusal what);
 /* The device: NULL or 0 leaves a value. "0", "1", "2", ... or "nodriver"; bytes; "8.6". Only without any memory in use. */
 void cudasim_device(const char *devices, size_t memory, const char *arch);
 /* Everything as at the start, environment read anew. Memory, streams, events and handles that are left count as leaks: violations. */

@@ -96,6 +96,10 @@ inline int lane(void) {
   typedef type name##_shared dims;                                    \
   static cudasim::shared_variable name##_at = {#name, 0, nullptr, nullptr}; \
   name##_shared &name = *(name##_shared *)cudasim::shared(&name##_at, sizeof(name##_shared), alignof(name##_shared))
+#define SHARED_TILE(type, name, dims)                                 \
+  typedef type name##_shared dims;                                    \
+  static cudasim::shared_variable name##_at = {#name, 0, nullptr, nullptr}; \
+  name##_shared &name = *(name##_shared *)cudasim::shared(&name##_at, sizeof(name##_shared), 32)
 #define DYN_SHARED(type, name) type *name = (type *)cudasim::dynamic_shared(16)
 
 /* The place of the call comes in as an argument's default. */
