@@ -50,12 +50,16 @@ static void print_stage(const struct plan_stage *s, bool card, FILE *out) {
 }
 
 static void print_host(const struct run_plan *p, FILE *out) {
-  char context[32], peak[32], available[32], machine[32], process[32], buffers[32];
+  char context[32], peak[32], available[32], machine[32], process[32], buffers[32], weights[32], state[32];
   fprintf(out, "  beside them %s were taken of the card by its driver, libraries and other programs\n", bytes_text(p->context, context, sizeof context));
-  fprintf(out, "memory of the machine: %s at the peak; %s of %s free now\n  process %s, pictures and rows %s\n",
+  fprintf(out, "memory of the machine: %s at the peak; %s of %s free now\n  process %s, pictures and rows %s",
           bytes_text(p->host_memory, peak, sizeof peak), bytes_text(p->host_available, available, sizeof available),
           bytes_text(p->host_machine, machine, sizeof machine), bytes_text(p->host_process, process, sizeof process),
           bytes_text(p->buffers, buffers, sizeof buffers));
+  if (p->offloaded)
+    fprintf(out, ", offloaded weights %s, gradients, moments and averages %s", bytes_text(p->home, weights, sizeof weights),
+            bytes_text(p->away, state, sizeof state));
+  fputc('\n', out);
 }
 
 static void print_memory(const struct run_plan *p, FILE *out) {
@@ -126,6 +130,8 @@ static void add_host(cJSON *root, const struct run_plan *p) {
   number(o, "machine", (double)p->host_machine);
   number(o, "available", (double)p->host_available);
   number(o, "process", (double)p->host_process);
+  number(o, "host_weights", (double)p->home);
+  number(o, "host_state", (double)p->away);
   number(o, "buffers", (double)p->buffers);
 }
 
@@ -141,8 +147,8 @@ static void add_memory(cJSON *root, const struct run_plan *p) {
   number(o, "gradients", (double)p->gradients);
   number(o, "moments", (double)p->moments);
   number(o, "averages", (double)p->averaged);
-  number(o, "host_weights", (double)p->home);
-  number(o, "host_state", (double)p->away);
+  if (!p->card) number(o, "host_weights", (double)p->home);
+  if (!p->card) number(o, "host_state", (double)p->away);
   number(o, "scratch", (double)p->scratch);
   number(o, "passes", (double)p->work);
   if (p->card)

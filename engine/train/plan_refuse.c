@@ -105,9 +105,9 @@ static bool refuse_host(const struct run_plan *p, struct err *e) {
   for (int i = 0; i < PLAN_STAGES; i++)
     if (p->stage[i].host > at->host) at = p->stage + i;
   return err_set(e, ERR_FIT,
-                 "this run needs %s of the machine's memory in the stage \"%s\", beside the card's (process %s, pictures, rows and copies %s); "
+                 "this run needs %s of the machine's memory in the stage \"%s\", beside the card's (process %s, offloaded %s, pictures, rows and copies %s); "
                  "the machine has %s, %s are free: close other programs, or choose a smaller resolution or batch",
-                 plan_size(p->host_memory).s, at->name, plan_size(p->host_process).s, plan_size(p->buffers).s, plan_size(p->host_machine).s,
+                 plan_size(p->host_memory).s, at->name, plan_size(p->host_process).s, plan_size(p->home + p->away).s, plan_size(p->buffers).s, plan_size(p->host_machine).s,
                  plan_size(p->host_allowed).s);
 }
 

@@ -2,7 +2,7 @@
 # Memory of a card, simulated: what a run takes of it is what the plan says, to the byte; a smaller card is planned for, or refused.
 . "$(dirname "$0")/../cli/lib.sh"
 program=${TEST_BUILDDIR:-$PWD}/tests/cuda/pdmbooth-tui
-short="--device cuda --set prompts.test=one --set train.steps=1 --set train.batch=1 --set train.ema_decay=0 --set subject.hold_out= --set losses.pdm_steps=2
+short="--device cuda --set engine.offload=no --set prompts.test=one --set train.steps=1 --set train.batch=1 --set train.ema_decay=0 --set subject.hold_out= --set losses.pdm_steps=2
   --set prior.images=1 --set prior.steps=2 --set samples.every=0 --set samples.count=1 --set samples.steps=2 --set samples.probe_every=0"
 
 # of FILE NAME: the number after "NAME": in the object after "memory":
@@ -32,6 +32,8 @@ whole=$planned
 same "full, bf16" --set train.precision=bf16 --set losses.pdm=false --set losses.prior=false
 same "full, moments in 8 bits, gradients in bf16" --set train.moments=8bit --set train.gradients=bf16 --set losses.pdm=false --set losses.prior=false
 same "LoRA, fp32" --set train.mode=lora --set losses.prior=false --set losses.pdm=false
+same "full, offloaded" --set engine.offload=yes --set train.precision=bf16 --set losses.pdm=false --set losses.prior=false
+same "LoRA, offloaded" --set engine.offload=yes --set train.mode=lora --set train.precision=bf16 --set losses.prior=false --set losses.pdm=false
 same "LoRA, bf16" --set train.mode=lora --set train.precision=bf16 --set losses.prior=false --set losses.pdm=false
 
 # a card whose free memory, less the thirty-second that is left alone, is 4 MiB too small
