@@ -83,6 +83,30 @@ static size_t count_taken(size_t bytes) {
   return 0;
 }
 
+static void count_mark(struct backend *b, int mark) {
+  (void)b;
+  (void)mark;
+}
+
+static void count_copy(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after) {
+  (void)mark;
+  (void)dst;
+  (void)src;
+  (void)after;
+  b->bytes += (double)bytes;
+}
+
+static size_t count_copy_bytes(const struct param *p, enum dtype type) {
+  (void)p;
+  (void)type;
+  return 0;
+}
+
+static void count_copy_fill(struct backend *b, struct param *p, const float *values) {
+  (void)values;
+  b->bytes += (double)p->count * sizeof(float);
+}
+
 static void count_drop_pack(struct backend *b, struct param *p) {
   (void)b;
   (void)p;
@@ -343,6 +367,16 @@ const struct backend_ops backend_count = {
     .move = count_move,
     .drop_pack = count_drop_pack,
     .taken = count_taken,
+    .host_alloc = count_alloc,
+    .host_release = count_release,
+    .host_taken = count_taken,
+    .mark = count_mark,
+    .send = count_copy,
+    .fetch = count_copy,
+    .follow = count_mark,
+    .wait = count_mark,
+    .copy_bytes = count_copy_bytes,
+    .copy_fill = count_copy_fill,
     .fill = count_fill,
     .cast = count_cast,
     .axpby = count_axpby,
