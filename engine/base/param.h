@@ -9,14 +9,14 @@
 #include "tensor.h"
 
 struct param {
-  char *name;       /* in the state dict of its network, e.g. "down_blocks.0.resnets.0.conv1.weight"; owned by the set */
-  int rank;         /* 0..4 */
-  int64_t dim[4];   /* as in Python */
-  int64_t count;    /* elements */
-  int64_t offset;   /* in the flat block, elements, a multiple of 16 */
-  int block;        /* of its set */
-  float *w;         /* backend memory, [count]; NULL in a planning run, and where only the copy is there */
-  void *copy;       /* backend memory: the values as slots compute with them, of type copied; owned by the set's lodge */
+  char *name;     /* in the state dict of its network, e.g. "down_blocks.0.resnets.0.conv1.weight"; owned by the set */
+  int rank;       /* 0..4 */
+  int64_t dim[4]; /* as in Python */
+  int64_t count;  /* elements */
+  int64_t offset; /* in the flat block, elements, a multiple of 16 */
+  int block;      /* of its set */
+  float *w;       /* backend memory, [count]; NULL in a planning run, and where only the copy is there */
+  void *copy;     /* backend memory: the values as slots compute with them, of type copied; owned by the set's lodge */
   enum dtype copied;
   bool has_copy;    /* slots use copy in place of w: param->w is NULL. Known when planning, where copy is NULL too */
   float *g;         /* gradient, accumulated by backward functions; NULL where frozen */
@@ -33,7 +33,7 @@ struct lodge; /* nets/lodge.h */
 
 /* Whoever keeps weights or gradients of a set elsewhere: asked by the passes (nets/ctx.h) before and after they use a block of it. */
 struct param_keeper {
-  const struct backend *b;                                                      /* only passes on this backend ask */
+  const struct backend *b;                                                   /* only passes on this backend ask */
   void (*weights)(struct param_keeper *k, struct param_set *s, int block);   /* are read by what is computed from here on */
   void (*gradients)(struct param_keeper *k, struct param_set *s, int block); /* are added to from here on */
   void (*final)(struct param_keeper *k, struct param_set *s, int block);     /* are complete, of this backward pass */
@@ -43,11 +43,12 @@ struct param_keeper {
 struct param_set {
   struct param **p; /* [n] */
   int n, cap;
-  int64_t count; /* elements of the flat block, padding included */
-  float *w, *g;  /* flat blocks, backend memory, [count]; g NULL where nothing is trained. Filled by param_set_bind */
-  uint16_t *g16; /* in the place of g where half; filled by param_set_bind_half */
-  bool half;     /* gradients are kept in bf16 */
-  int blocks;    /* parameters that passes use together, in the order of registration; 1 where nobody began another */
+  int64_t count;               /* elements of the flat block, padding included */
+  float *w, *g;                /* flat blocks, backend memory, [count]; g NULL where nothing is trained. Filled by param_set_bind */
+  uint16_t *g16;               /* in the place of g where half; filled by param_set_bind_half */
+  bool half;                   /* gradients are kept in bf16 */
+  bool may_halve;              /* so they would be, if the set were not lodged: its gradients lie with the host in fp32 */
+  int blocks;                  /* parameters that passes use together, in the order of registration; 1 where nobody began another */
   struct param_keeper *keeper; /* not owned; NULL: everything is there all the time */
   struct lodge *lodge;         /* not owned; where the fp32 values are not all on the device (nets/lodge.h), w and g are NULL */
   float *home;                 /* then: memory of the backend's host_alloc, [count], the fp32 values; NULL: nowhere, nothing is trained */

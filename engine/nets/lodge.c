@@ -20,16 +20,29 @@ static bool is_trained(const struct param_set *s) {
   return param_set_trained(s) > 0;
 }
 
+/* Gradients of a lodged set are in fp32. */
+static void halve(struct param_set *s, bool half) {
+  void *g = s->half ? (void *)s->g16 : s->g; /* of the planning run: there, and never looked at */
+  if (s->half == half) return;
+  s->may_halve |= s->half;
+  s->half = half;
+  for (int i = 0; i < s->n; i++) s->p[i]->half = half;
+  param_set_bind(s, s->w, half ? NULL : g);
+  param_set_bind_half(s, half ? g : NULL);
+}
+
 void lodge_plan(struct lodge *l, const struct backend *b, struct param_set *s, enum dtype type) {
   for (int i = 0; i < s->n; i++) {
     s->p[i]->has_copy = b->op->copy_bytes(s->p[i], type) > 0;
     s->p[i]->copied = type;
   }
   s->lodge = l;
+  halve(s, false);
   if (!is_trained(s) && !has_copies(s)) lodge_forget(s);
 }
 
 void lodge_forget(struct param_set *s) {
+  if (s->lodge) halve(s, s->may_halve);
   for (int i = 0; i < s->n; i++) s->p[i]->has_copy = false;
   s->lodge = NULL;
 }

@@ -313,7 +313,8 @@ bool model_read(struct model *m, struct backend *b, uint64_t seed, struct err *e
   unbind_all(m);
   m->b = b;
   all_sets(m, set);
-  bool ok = lodge_open(&m->lodge, b, set, MODEL_SETS, e) && open_files(m, e) && load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
+  bool ok = lodge_open(&m->lodge, b, set, MODEL_SETS, e) && open_files(m, e) &&
+            load(m, unet_params(m->unet), m->files[MODEL_UNET], "UNet", e) &&
             load(m, clip_params(m->text), m->files[MODEL_TEXT], "text encoder", e) &&
             load(m, vae_params(m->vae), m->files[MODEL_VAE], "VAE", e) && start_adapters(m, seed, e);
   close_files(m);

@@ -26,7 +26,8 @@ static const float *host_weights(const struct optimizer *o, const char *const *n
   *copy = NULL;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    if (strcmp(names[i], name) == 0) return model_host(optimizer_backend(o, i), averaged && g->ema ? g->ema : optimizer_weights(o, i), g->set->count, copy, e);
+    if (strcmp(names[i], name) == 0)
+      return model_host(optimizer_backend(o, i), averaged && g->ema ? g->ema : optimizer_weights(o, i), g->set->count, copy, e);
   }
   return NULL;
 }

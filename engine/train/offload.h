@@ -40,11 +40,11 @@ void offload_delete(struct offload *o);
 enum dtype offload_moments(enum dtype moments);
 int64_t offload_host_bytes(const struct backend *b, const struct param_set *s, enum dtype moments, bool ema); /* what that takes */
 
-void offload_begin(struct offload *o);      /* gradients are zero */
-double offload_squares(struct offload *o);  /* of all gradients; they are then complete in o->g */
+void offload_begin(struct offload *o);                                     /* gradients are zero */
+double offload_squares(struct offload *o);                                 /* of all gradients; they are then complete in o->g */
 void offload_step(struct offload *o, const struct adamw *a, double decay); /* updates are due with these gradients */
-void offload_settle(struct offload *o);     /* makes the updates that are due */
-void offload_changed(struct offload *o);    /* set->home was written to */
+void offload_settle(struct offload *o);                                    /* makes the updates that are due */
+void offload_changed(struct offload *o);                                   /* set->home was written to */
 void offload_show(struct offload *o, bool average); /* the device computes with the average, or with the weights again */
 
 #endif

@@ -39,7 +39,8 @@ size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype mo
   size_t bytes = 0;
   for (int i = 0; i < n; i++) {
     int64_t count = sets[i]->count;
-    bytes += 2 * (optimizer_moment_bytes(count, moments) + optimizer_scale_bytes(count, moments)) + (ema ? (size_t)count * sizeof(float) : 0);
+    bytes +=
+        2 * (optimizer_moment_bytes(count, moments) + optimizer_scale_bytes(count, moments)) + (ema ? (size_t)count * sizeof(float) : 0);
   }
   return bytes;
 }
@@ -137,6 +138,12 @@ float *optimizer_weights(const struct optimizer *o, int group) {
 const float *optimizer_gradients(const struct optimizer *o, int group) {
   const struct opt_group *g = &o->group[group];
   return g->away != NULL ? g->away->g : g->set->g;
+}
+
+bool optimizer_with_host(const struct optimizer *o) {
+  for (int i = 0; i < o->groups; i++)
+    if (o->group[i].away == NULL) return false;
+  return o->groups > 0;
 }
 
 void optimizer_changed(struct optimizer *o) {

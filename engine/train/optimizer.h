@@ -24,15 +24,15 @@ struct opt_group {
   struct param_set *set;
   struct tensor m, v;             /* backend memory, [set->count], F32, BF16, or U8 with scales (backend/moments8.h) */
   struct tensor m_scale, v_scale; /* F32, one for each 256 elements; data NULL where m and v are not U8 */
-  float *ema;         /* backend memory, [set->count]; NULL: none */
-  struct offload *away; /* owned; not NULL: the set is lodged, m, v and ema are this one's, the host's memory */
+  float *ema;                     /* backend memory, [set->count]; NULL: none */
+  struct offload *away;           /* owned; not NULL: the set is lodged, m, v and ema are this one's, the host's memory */
 };
 struct optimizer {
   struct backend *b;
   struct opt_group group[OPT_MAX_GROUPS];
   int groups;
   struct tensor wide; /* F32, backend memory: a piece of gradients that are kept in bf16; data NULL where none are */
-  int step; /* optimiser steps done */
+  int step;           /* optimiser steps done */
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
   double loss_scale; /* the gradients are so many times what they should be (train/precision.h); 1 after init */
@@ -58,6 +58,7 @@ void optimizer_zero_grad(struct optimizer *o);
 float *optimizer_weights(const struct optimizer *o, int group);
 const float *optimizer_gradients(const struct optimizer *o, int group); /* after optimizer_norm */
 struct backend *optimizer_backend(const struct optimizer *o, int group);
+bool optimizer_with_host(const struct optimizer *o); /* all of it is the host's memory, whatever becomes of b */
 /* After writing to the weights. */
 void optimizer_changed(struct optimizer *o);
 /* The update of params [first, last) of a set whose flat blocks are w, g, m, v: stretches of trained ones. */

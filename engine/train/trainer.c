@@ -342,10 +342,16 @@ static bool keep_plan(struct trainer *t, struct err *e) {
   return ok;
 }
 
-/* A run that is stopped in training saves what it has; one that failed keeps what the last checkpoint saved. */
+/* A card that fails takes nothing along of what lies with the host: the last finished step is still there. */
+static bool survives(const struct trainer *t, const struct err *e) {
+  return e->code == ERR_FIT && t->training && t->opt.step == t->state.step && optimizer_with_host(&t->opt);
+}
+
+/* A run that is stopped in training saves what it has, and so does one whose card failed where that can be; another that failed keeps what the
+   last checkpoint saved. */
 static bool stopped(struct trainer *t, struct err *e) {
   struct err saving = {0};
-  if (e->code != ERR_SIGINT && e->code != ERR_SIGTERM) return false;
+  if (e->code != ERR_SIGINT && e->code != ERR_SIGTERM && !survives(t, e)) return false;
   if (!output_state(t, &saving))
     tell(t->sink, LOG_WARN, "the state could not be saved: %s", saving.text);
   else

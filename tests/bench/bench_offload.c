@@ -56,8 +56,7 @@ static double update(struct bench *k, int step) {
 
 static double norm(struct bench *k) {
   double began = now_seconds(), sum = 0;
-  for (int64_t at = 0; at < k->n; at += block)
-    sum += k->b->op->sum_squares(k->b, k->g + at, k->n - at < block ? k->n - at : block);
+  for (int64_t at = 0; at < k->n; at += block) sum += k->b->op->sum_squares(k->b, k->g + at, k->n - at < block ? k->n - at : block);
   return sqrt(sum) > 0 ? now_seconds() - began : NAN;
 }
 
@@ -68,7 +67,8 @@ static void row(struct bench *k, int threads, int repeat) {
     least = fmin(least, update(k, i + 1));
     least_norm = fmin(least_norm, norm(k));
   }
-  printf("| %d | %.3f | %.1f | %.3f | %.1f |\n", threads, least, (double)k->n * bytes * 1e-9 / least, least_norm, (double)k->n * 4e-9 / least_norm);
+  printf("| %d | %.3f | %.1f | %.3f | %.1f |\n", threads, least, (double)k->n * bytes * 1e-9 / least, least_norm,
+         (double)k->n * 4e-9 / least_norm);
   fflush(stdout);
 }
 
@@ -91,8 +91,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   fill(&k);
-  printf("%s: AdamW of %.0f million parameters, moments in %s\n\n| threads | update s | GB/s | norm s | GB/s |\n|---|---|---|---|---|\n", backend_describe(k.b),
-         (double)k.n * 1e-6, dtype_name(moments));
+  printf("%s: AdamW of %.0f million parameters, moments in %s\n\n| threads | update s | GB/s | norm s | GB/s |\n|---|---|---|---|---|\n",
+         backend_describe(k.b), (double)k.n * 1e-6, dtype_name(moments));
   for (const char *p = threads; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) row(&k, atoi(p), repeat);
   backend_close(k.b);
   return 0;

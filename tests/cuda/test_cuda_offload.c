@@ -48,7 +48,8 @@ static void test_fp32(void **state) {
 
 static void test_bf16(void **state) {
   (void)state;
-  struct offload_case k = {.backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .ema = true, .accumulation = 2, .steps = 2, .threads = 1};
+  struct offload_case k = {
+      .backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .ema = true, .accumulation = 2, .steps = 2, .threads = 1};
   for (unsigned seed = 0; seed < 4; seed++) check_same(&k, seed);
   k.recompute = true;
   check_same(&k, 4);
@@ -57,7 +58,8 @@ static void test_bf16(void **state) {
 /* The weights below adapters are on the card in the kernels' type alone; what is trained stays there whole. */
 static void test_lora(void **state) {
   (void)state;
-  struct offload_case k = {.backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 1};
+  struct offload_case k = {
+      .backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 1};
   check_same(&k, 0);
   k.act = DT_F32;
   check_same(&k, 1);
@@ -71,7 +73,8 @@ static void without_library(struct backend *b) {
 
 static void test_by_products(void **state) {
   (void)state;
-  struct offload_case k = {.backend = "cuda", .model = "sd2", .act = DT_BF16, .accumulation = 1, .steps = 2, .threads = 1, .opened = without_library};
+  struct offload_case k = {
+      .backend = "cuda", .model = "sd2", .act = DT_BF16, .accumulation = 1, .steps = 2, .threads = 1, .opened = without_library};
   check_same(&k, 0);
   k.act = DT_F32;
   check_same(&k, 1);
@@ -103,9 +106,13 @@ static void short_send(struct backend *b, int mark, void *dst, const void *src, 
 static void test_mistakes(void **state) {
   (void)state;
   struct backend_ops op[7];
-  static const char *const what[7] = {"computing does not wait for weights", "the host does not wait for gradients", "nothing is marked as used",
-                                      "weights are sent while the chunk is in use", "gradients are fetched before they are there",
-                                      "copies are not made anew", "the end of a block is not sent"};
+  static const char *const what[7] = {"computing does not wait for weights",
+                                      "the host does not wait for gradients",
+                                      "nothing is marked as used",
+                                      "weights are sent while the chunk is in use",
+                                      "gradients are fetched before they are there",
+                                      "copies are not made anew",
+                                      "the end of a block is not sent"};
   struct offload_case k = {.backend = "cuda", .model = "sd1", .act = DT_BF16, .text = true, .accumulation = 2, .steps = 2, .threads = 1};
   int unnoticed = 0;
   for (int i = 0; i < 7; i++) op[i] = backend_cuda;
@@ -141,7 +148,13 @@ static void note_bytes(struct backend *b) {
 static void test_bytes(void **state) {
   (void)state;
   for (int i = 0; i < 4; i++) {
-    struct offload_case k = {.backend = "cuda", .model = "sd1", .act = i % 2 ? DT_BF16 : DT_F32, .text = true, .ema = i > 1, .accumulation = 1, .opened = note_bytes};
+    struct offload_case k = {.backend = "cuda",
+                             .model = "sd1",
+                             .act = i % 2 ? DT_BF16 : DT_F32,
+                             .text = true,
+                             .ema = i > 1,
+                             .accumulation = 1,
+                             .opened = note_bytes};
     struct offload_bench *f = calloc(1, sizeof *f);
     f->k = &k;
     cudasim_reset();
@@ -154,7 +167,8 @@ static void test_bytes(void **state) {
       pinned += offload_host_bytes(f->b, set[s], DT_F32, k.ema) - 2 * (int64_t)backend_ref.taken((size_t)set[s]->count * sizeof(float));
     assert_int_equal(cudasim_bytes() - card_before, need.card + need.chunks + unlodged);
     assert_int_equal(cudasim_pinned_peak() - pinned_before, pinned);
-    print_message("%s: card %lld + %lld in chunks, host %lld\n", i % 2 ? "bf16" : "fp32", (long long)need.card, (long long)need.chunks, (long long)pinned);
+    print_message("%s: card %lld + %lld in chunks, host %lld\n", i % 2 ? "bf16" : "fp32", (long long)need.card, (long long)need.chunks,
+                  (long long)pinned);
     offload_close(f);
     free(f);
   }
@@ -198,7 +212,8 @@ static void test_calls_fail(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32), cmocka_unit_test(test_bf16), cmocka_unit_test(test_lora), cmocka_unit_test(test_by_products),
-                                     cmocka_unit_test(test_bytes), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_calls_fail)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp32),        cmocka_unit_test(test_bf16),  cmocka_unit_test(test_lora),
+                                     cmocka_unit_test(test_by_products), cmocka_unit_test(test_bytes), cmocka_unit_test(test_mistakes),
+                                     cmocka_unit_test(test_calls_fail)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

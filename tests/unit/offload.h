@@ -16,8 +16,8 @@ struct offload_case {
   bool text, recompute, ema;
   bool frozen, lora; /* two parameters of the UNet are not trained; adapters alone are */
   int accumulation, steps, threads;
-  const struct backend_ops *op;              /* in place of the backend's table; NULL: that */
-  void (*opened)(struct backend *b);         /* called with the backend before anything is read; NULL: nothing */
+  const struct backend_ops *op;      /* in place of the backend's table; NULL: that */
+  void (*opened)(struct backend *b); /* called with the backend before anything is read; NULL: nothing */
 };
 
 struct offload_result {
@@ -69,7 +69,8 @@ static inline void offload_open(struct offload_bench *f, bool away) {
   f->opt.ema_decay = k->ema ? 0.9f : 0;
   optimizer_zero_grad(&f->opt);
   assert_int_equal(tokenizer_prompt(f->m->tokenizer, "a photo of sks dog", f->ids, 77, NULL), 0);
-  f->o = (struct step_options){.train_text = k->text, .recompute = k->recompute, .pdm_handle = -1, .grad_scale = 1.0f / (float)k->accumulation};
+  f->o = (struct step_options){
+      .train_text = k->text, .recompute = k->recompute, .pdm_handle = -1, .grad_scale = 1.0f / (float)k->accumulation};
 }
 
 static inline void offload_slots(struct offload_bench *f, int n) {
@@ -78,13 +79,19 @@ static inline void offload_slots(struct offload_bench *f, int n) {
     d.index++;
     rng_normal(&c, f->latents[i], 0, OFFLOAD_TOKENS * 4);
     rng_normal(&d, f->noise[i], 0, OFFLOAD_TOKENS * 4);
-    f->slot[i] = (struct slot){.kind = SLOT_INSTANCE, .example = i, .t = (100 + 37 * n + 500 * i) % 1000, .ids = f->ids, .latents = f->latents[i], .noise = f->noise[i]};
+    f->slot[i] = (struct slot){.kind = SLOT_INSTANCE,
+                               .example = i,
+                               .t = (100 + 37 * n + 500 * i) % 1000,
+                               .ids = f->ids,
+                               .latents = f->latents[i],
+                               .noise = f->noise[i]};
   }
 }
 
 static inline bool offload_pass(struct ctx *c, void *user) {
   struct offload_bench *f = user;
-  return (f->train ? train_step : eval_step)(c, f->m, f->slot, OFFLOAD_SLOTS, OFFLOAD_SLOTS, OFFLOAD_SIDE, OFFLOAD_SIDE, &f->o, &f->loss, c->err);
+  return (f->train ? train_step : eval_step)(c, f->m, f->slot, OFFLOAD_SLOTS, OFFLOAD_SLOTS, OFFLOAD_SIDE, OFFLOAD_SIDE, &f->o, &f->loss,
+                                             c->err);
 }
 
 static inline double offload_run(struct offload_bench *f, bool train) {
@@ -193,7 +200,8 @@ static inline double offload_compare(const struct offload_result *a, const struc
   }
   for (int i = 0; i < a->steps; i++) {
     const double x[] = {a->norm[i], a->loss[i], a->probe[i]}, y[] = {b->norm[i], b->loss[i], b->probe[i]};
-    if (getenv("OFFLOAD_SHOW")) printf("step %d: norm %.17g %.17g, loss %.9g %.9g, probe %.9g %.9g\n", i, x[0], y[0], x[1], y[1], x[2], y[2]);
+    if (getenv("OFFLOAD_SHOW"))
+      printf("step %d: norm %.17g %.17g, loss %.9g %.9g, probe %.9g %.9g\n", i, x[0], y[0], x[1], y[1], x[2], y[2]);
     for (int k = 0; k < 3; k++)
       if ((d = fabs(x[k] - y[k]) / (fabs(x[k]) + 1e-30)) > (k == 0 ? fmax(most, 1e-13) : most) || isnan(d)) most = d;
   }

@@ -37,12 +37,14 @@ static void test_accumulation(void **state) {
 
 static void test_recomputation(void **state) {
   (void)state;
-  check_same(&(struct offload_case){.backend = "ref", .model = "sd1", .text = true, .recompute = true, .accumulation = 2, .steps = 2, .threads = 1});
+  check_same(&(struct offload_case){
+      .backend = "ref", .model = "sd1", .text = true, .recompute = true, .accumulation = 2, .steps = 2, .threads = 1});
 }
 
 static void test_average(void **state) {
   (void)state;
-  check_same(&(struct offload_case){.backend = "ref", .model = "sd1", .text = true, .ema = true, .accumulation = 1, .steps = 4, .threads = 1});
+  check_same(
+      &(struct offload_case){.backend = "ref", .model = "sd1", .text = true, .ema = true, .accumulation = 1, .steps = 4, .threads = 1});
 }
 
 static void test_frozen_ones(void **state) {
@@ -55,14 +57,23 @@ static void test_fast(void **state) {
   (void)state;
   static const enum dtype type[] = {DT_F32, DT_BF16};
   for (int i = 0; i < 4; i++)
-    check_same(&(struct offload_case){.backend = "auto", .model = "sd1", .act = type[i % 2], .moments = type[i / 2], .text = true, .ema = i == 2,
-                                      .recompute = i == 3, .accumulation = 1 + i % 2, .steps = 3, .threads = 2});
+    check_same(&(struct offload_case){.backend = "auto",
+                                      .model = "sd1",
+                                      .act = type[i % 2],
+                                      .moments = type[i / 2],
+                                      .text = true,
+                                      .ema = i == 2,
+                                      .recompute = i == 3,
+                                      .accumulation = 1 + i % 2,
+                                      .steps = 3,
+                                      .threads = 2});
 }
 
 /* Where nothing would be copied frozen networks stay as they are. */
 static void test_adapters(void **state) {
   (void)state;
-  check_same(&(struct offload_case){.backend = "auto", .model = "sd1", .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 2});
+  check_same(
+      &(struct offload_case){.backend = "auto", .model = "sd1", .text = true, .lora = true, .accumulation = 1, .steps = 2, .threads = 2});
 }
 
 /* A parameter is in one block, the blocks are in order, and a UNet has many. */
@@ -87,9 +98,9 @@ static void test_blocks(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks),        cmocka_unit_test(test_unet),    cmocka_unit_test(test_text_too),
-                                     cmocka_unit_test(test_accumulation),  cmocka_unit_test(test_recomputation), cmocka_unit_test(test_average),
-                                     cmocka_unit_test(test_frozen_ones),   cmocka_unit_test(test_fast),
-                                     cmocka_unit_test(test_adapters)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_blocks),       cmocka_unit_test(test_unet),          cmocka_unit_test(test_text_too),
+      cmocka_unit_test(test_accumulation), cmocka_unit_test(test_recomputation), cmocka_unit_test(test_average),
+      cmocka_unit_test(test_frozen_ones),  cmocka_unit_test(test_fast),          cmocka_unit_test(test_adapters)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
