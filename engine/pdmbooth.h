@@ -14,6 +14,8 @@
 
 enum train_mode { MODE_FULL, MODE_LORA };
 enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_FP16, PRECISION_TF32 }; /* a run's state knows them by number */
+enum moments { MOMENTS_FP32, MOMENTS_BF16, MOMENTS_8BIT }; /* what AdamW's moments are kept in; from dear to cheap */
+enum gradients { GRADIENTS_FP32, GRADIENTS_BF16 };
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
 enum offload_when { OFFLOAD_AUTO, OFFLOAD_YES, OFFLOAD_NO }; /* AUTO: where a card's memory does not do */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
@@ -58,7 +60,8 @@ struct settings {
     const char *start_from; /* LoRA file or PEFT directory that the adapters start from; "" */
     int targets;            /* 0: to_q, to_k, to_v, to_out.0 (text encoder: q_proj, k_proj, v_proj, out_proj) */
     double beta1, beta2, epsilon, weight_decay, max_grad_norm;
-    bool moments_bf16;
+    int moments;      /* enum moments */
+    int gradients;    /* enum gradients */
     bool recompute;   /* gradient checkpointing */
     double ema_decay; /* 0: none. With EMA, samples and saved weights are the averaged ones */
     double min_snr;   /* gamma; 0: off */
@@ -96,10 +99,10 @@ struct settings {
   struct { /* [engine] */
     const char *device;
     int threads;
-    int64_t memory;        /* bytes, 0: what the machine has */
+    int64_t memory;        /* bytes of the machine's memory, or of the card's that computes; 0: what is free */
     const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
     int on_finish_limit;
-    bool bf16_moments; /* allowed where fp32 moments do not fit */
+    int least_moments; /* enum moments: what is allowed where [train] moments do not fit */
     int offload;       /* enum offload_when: weights, gradients and moments of a full fine-tune in the host's memory, updated by the CPU */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     int on_full;           /* enum on_full */
@@ -183,7 +186,9 @@ struct run_result {
   char checkpoint[4096]; /* the final or last one; "" when none */
   int best_step;         /* checkpoint with the lowest probe loss, -1: none was measured (keep_best) */
   double seconds;
-  int64_t memory_planned, memory_peak; /* bytes of the process */
+  bool card;                           /* it computed on a card with memory of its own */
+  int64_t memory_planned, memory_peak; /* bytes that the run took of the memory that it computes in: of the process, or of the card */
+  int64_t host_planned, host_peak;     /* card: bytes of the process; else 0 */
   int64_t work_planned, work_touched;  /* bytes of the region of the passes, the larger one where it was reserved twice */
 };
 
@@ -194,8 +199,9 @@ enum { PLAN_STAGES = 9, PLAN_PLACES = 3 };
 struct plan_stage {
   const char *name; /* "loading", "masks", "class images", "pdm targets", "encoding", "training", "samples", "probe", "saving" */
   int64_t units;    /* pictures looked at, class images, passes, photographs, steps, pictures, measurements, files written; 0: nothing is left to do */
-  int64_t memory;   /* bytes of the process at the stage's peak */
+  int64_t memory;   /* bytes at the stage's peak: of the process, or of the card's memory */
   int64_t work;     /* of these, the region that its passes run in */
+  int64_t host;     /* bytes of the process at the stage's peak; the same as memory where there is no card */
   int64_t disk;     /* bytes that it has on disk at most */
   double seconds;
 };
@@ -211,17 +217,22 @@ struct run_plan {
   struct plan_stage stage[PLAN_STAGES]; /* in the order of the run */
   struct plan_place place[PLAN_PLACES];
   int places;
-  int64_t memory;                            /* bytes of the process at its peak */
-  int64_t allowed, machine, available;       /* what it was planned for, RAM, RAM that is free now (what this process has included) */
+  bool card;                                 /* the memory that is meant is a card's: that of the machine is planned beside it */
+  int64_t memory;                            /* bytes at the peak: of the process, or taken of the card */
+  int64_t allowed, machine, available;       /* what it was planned for, what is there, what is free now (what this process has of it included) */
+  int64_t context;                           /* of the card: what its driver, the libraries and other programs had when the plan was made */
+  int64_t host_memory, host_process;         /* card: bytes of the process at its peak; before the weights are read */
+  int64_t host_allowed, host_machine, host_available; /* card: as above, of RAM */
   int64_t process, weights, packed;          /* of the peak: before the weights are read; weights; copies in another layout */
   int64_t gradients, moments, averaged;      /* of what is trained */
   int64_t home, away;                        /* offloaded: of what is trained, in the host's memory: weights; gradients, moments, averages */
-  int64_t scratch, work, buffers;            /* of the backend; the region of the passes; pictures, rows and the like */
+  int64_t scratch, work, buffers;            /* of the backend; the region of the passes; pictures, rows and the like, of the process always */
   int64_t left;                              /* bytes on disk when all is done */
   int blocks, recomputed;                    /* of the UNet: how many of its blocks are computed again in the backward pass */
   int samples_batch, prior_batch, pdm_batch; /* pictures at once, as planned */
   bool offloaded;                            /* fp32 values of the networks are not in the device's memory */
-  bool bf16_moments, replanned, waits;       /* replanned: something is not as the profile says; waits: more than is available now */
+  int moments_kind;                          /* enum moments, as planned */
+  bool replanned, waits;                     /* replanned: something is not as the profile says; waits: more than is available now */
   bool measured;                             /* seconds are from passes of this model's shapes, not from a rule of thumb */
   double seconds, flops;
 };

@@ -32,10 +32,13 @@ static bool rest(double seconds, const struct sink *sink, struct err *e) {
   return true;
 }
 
+/* Of a card and the machine, that which keeps the run waiting. */
 static void tell_wait(const struct run_plan *p, const struct sink *sink) {
   char text[256], need[32], have[32], missing[32];
-  text_put(text, sizeof text, "waiting for memory: %s are needed, %s are free, %s are missing", bytes_text(p->memory, need, sizeof need),
-           bytes_text(p->available, have, sizeof have), bytes_text(p->memory - p->available, missing, sizeof missing));
+  bool host = p->card && p->memory <= p->available;
+  int64_t needed = host ? p->host_memory : p->memory, available = host ? p->host_available : p->available;
+  text_put(text, sizeof text, "waiting for memory%s: %s are needed, %s are free, %s are missing", p->card && !host ? " of the card" : "",
+           bytes_text(needed, need, sizeof need), bytes_text(available, have, sizeof have), bytes_text(needed - available, missing, sizeof missing));
   if (sink->log) sink->log(sink->user, LOG_INFO, text);
 }
 

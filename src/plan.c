@@ -84,7 +84,7 @@ static const struct option_spec plan_table[] = {
     {"resume", NULL, "plan what is left of the run in --run-dir, or of the newest run of this profile", OPTION_FLAG, AT(resume)},
     {"measure", NULL, "time operations of the model's own shapes (seconds to half a minute) instead of estimating", OPTION_FLAG,
      AT(measure)},
-    {"wait-memory", NULL, "plan for the whole memory of the machine, as --batch --wait-memory does, not for what is free now", OPTION_FLAG,
+    {"wait-memory", NULL, "plan for the whole memory of the machine or the card, as --batch --wait-memory does, not for what is free now", OPTION_FLAG,
      AT(wait_memory)},
     {"json", NULL, "print JSON", OPTION_FLAG, AT(json)},
     {"operations", NULL, "print the operations of a training step instead, one a line: calls, floating-point operations and bytes of a call", OPTION_FLAG,
@@ -100,7 +100,8 @@ const struct command_spec plan_command = {
     .summary = "say what memory, disk and time a profile will take",
     .about =
         "Prints peak memory, disk and time of every stage of a run, from the run's own code on a backend that only counts. Reads no "
-        "weights and writes nothing. What does not fit is planned anew as a run would, and said; exit status 4 where nothing helps.",
+        "weights and writes nothing. What does not fit is planned anew as a run would, and said; exit status 4 where nothing helps. "
+        "With device cuda the memory is the card's, and the machine's stands beside it.",
     .options = plan_table,
     .options_size = sizeof(struct plan_command_options),
     .run = plan_main,

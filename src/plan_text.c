@@ -33,26 +33,54 @@ const char *bytes_text(int64_t bytes, char *buf, size_t n) {
 
 /* --- text ------------------------------------------------------------------------------------------------------------------------------- */
 
-static void print_stage(const struct plan_stage *s, FILE *out) {
-  char memory[32], disk[32] = "", time[32];
+/* The memory that the run computes in, and the machine's where that is a card's. */
+static void print_head(const struct run_plan *p, FILE *out) {
+  fprintf(out, "%-14s %8s %12s", "stage", "units", p->card ? "card" : "memory");
+  if (p->card) fprintf(out, " %12s", "machine");
+  fprintf(out, " %12s %14s\n", "disk", "time");
+}
+
+static void print_stage(const struct plan_stage *s, bool card, FILE *out) {
+  char memory[32], host[32], disk[32] = "", time[32];
   if (s->units == 0) return;
   if (s->disk > 0) bytes_text(s->disk, disk, sizeof disk);
-  fprintf(out, "%-14s %8lld %12s %12s %14s\n", s->name, (long long)s->units, bytes_text(s->memory, memory, sizeof memory), disk,
-          duration_text(s->seconds, time, sizeof time));
+  fprintf(out, "%-14s %8lld %12s", s->name, (long long)s->units, bytes_text(s->memory, memory, sizeof memory));
+  if (card) fprintf(out, " %12s", bytes_text(s->host, host, sizeof host));
+  fprintf(out, " %12s %14s\n", disk, duration_text(s->seconds, time, sizeof time));
+}
+
+static void print_host(const struct run_plan *p, FILE *out) {
+  char context[32], peak[32], available[32], machine[32], process[32], buffers[32], weights[32], state[32];
+  fprintf(out, "  beside them %s were taken of the card by its driver, libraries and other programs\n", bytes_text(p->context, context, sizeof context));
+  fprintf(out, "memory of the machine: %s at the peak; %s of %s free now\n  process %s, pictures and rows %s",
+          bytes_text(p->host_memory, peak, sizeof peak), bytes_text(p->host_available, available, sizeof available),
+          bytes_text(p->host_machine, machine, sizeof machine), bytes_text(p->host_process, process, sizeof process),
+          bytes_text(p->buffers, buffers, sizeof buffers));
+  if (p->offloaded)
+    fprintf(out, ", offloaded weights %s, gradients, moments and averages %s", bytes_text(p->home, weights, sizeof weights),
+            bytes_text(p->away, state, sizeof state));
+  fputc('\n', out);
 }
 
 static void print_memory(const struct run_plan *p, FILE *out) {
   const struct {
     const char *name;
     int64_t bytes;
-  } part[] = {{"process", p->process},     {"weights", p->weights}, {"packed weights", p->packed},
-              {"gradients", p->gradients}, {"moments", p->moments}, {"averages", p->averaged},
-              {"with the host: weights", p->home}, {"with the host: gradients, moments and averages", p->away},
-              {"passes", p->work},         {"scratch", p->scratch}, {"pictures and rows", p->buffers}};
+  } part[] = {{p->card ? "engine" : "process", p->process},
+              {"weights", p->weights},
+              {"packed weights", p->packed},
+              {"gradients", p->gradients},
+              {"moments", p->moments},
+              {"averages", p->averaged},
+              {"with the host: weights", p->card ? 0 : p->home},
+              {"with the host: gradients, moments and averages", p->card ? 0 : p->away},
+              {"passes", p->work},
+              {"scratch", p->scratch},
+              {"pictures and rows", p->card ? 0 : p->buffers}};
   char peak[32], allowed[32], free_now[32], machine[32], text[32];
-  fprintf(out, "\nmemory: %s at the peak; %s allowed, %s of %s free now\n", bytes_text(p->memory, peak, sizeof peak),
-          bytes_text(p->allowed, allowed, sizeof allowed), bytes_text(p->available, free_now, sizeof free_now),
-          bytes_text(p->machine, machine, sizeof machine));
+  fprintf(out, "\nmemory%s: %s at the peak; %s allowed, %s of %s free now\n", p->card ? " of the card" : "",
+          bytes_text(p->memory, peak, sizeof peak), bytes_text(p->allowed, allowed, sizeof allowed),
+          bytes_text(p->available, free_now, sizeof free_now), bytes_text(p->machine, machine, sizeof machine));
   const char *comma = "  ";
   for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
     if (part[i].bytes == 0) continue;
@@ -60,19 +88,25 @@ static void print_memory(const struct run_plan *p, FILE *out) {
     comma = ", ";
   }
   fputc('\n', out);
+  if (p->card) print_host(p, out);
+}
+
+static const char *moments_name(const struct run_plan *p) {
+  static const char *const name[] = {[MOMENTS_FP32] = "fp32", [MOMENTS_BF16] = "bf16", [MOMENTS_8BIT] = "8bit"};
+  return name[p->moments_kind];
 }
 
 static void print_decisions(const struct run_plan *p, FILE *out) {
   if (p->recomputed > 0) fprintf(out, "computed again in the backward pass: %d of the UNet's %d blocks\n", p->recomputed, p->blocks);
   fprintf(out, "pictures at once: samples %d, class images %d, inversion %d; moments in %s%s\n", p->samples_batch, p->prior_batch,
-          p->pdm_batch, p->bf16_moments ? "bf16" : "fp32", p->replanned ? "; planned anew to fit" : "");
+          p->pdm_batch, moments_name(p), p->replanned ? "; planned anew to fit" : "");
   if (p->waits) fprintf(out, "more than is free now: --batch --wait-memory starts when it is\n");
 }
 
 void plan_print(const struct run_plan *p, FILE *out) {
   char text[32], needed[32];
-  fprintf(out, "%-14s %8s %12s %12s %14s\n", "stage", "units", "memory", "disk", "time");
-  for (int i = 0; i < PLAN_STAGES; i++) print_stage(p->stage + i, out);
+  print_head(p, out);
+  for (int i = 0; i < PLAN_STAGES; i++) print_stage(p->stage + i, p->card, out);
   print_memory(p, out);
   print_decisions(p, out);
   for (int i = 0; i < p->places; i++) {
@@ -89,6 +123,18 @@ static void number(cJSON *o, const char *name, double v) {
   cJSON_AddNumberToObject(o, name, v);
 }
 
+static void add_host(cJSON *root, const struct run_plan *p) {
+  cJSON *o = cJSON_AddObjectToObject(root, "host_memory");
+  number(o, "peak", (double)p->host_memory);
+  number(o, "allowed", (double)p->host_allowed);
+  number(o, "machine", (double)p->host_machine);
+  number(o, "available", (double)p->host_available);
+  number(o, "process", (double)p->host_process);
+  number(o, "host_weights", (double)p->home);
+  number(o, "host_state", (double)p->away);
+  number(o, "buffers", (double)p->buffers);
+}
+
 static void add_memory(cJSON *root, const struct run_plan *p) {
   cJSON *o = cJSON_AddObjectToObject(root, "memory");
   number(o, "peak", (double)p->memory);
@@ -101,11 +147,15 @@ static void add_memory(cJSON *root, const struct run_plan *p) {
   number(o, "gradients", (double)p->gradients);
   number(o, "moments", (double)p->moments);
   number(o, "averages", (double)p->averaged);
-  number(o, "host_weights", (double)p->home);
-  number(o, "host_state", (double)p->away);
+  if (!p->card) number(o, "host_weights", (double)p->home);
+  if (!p->card) number(o, "host_state", (double)p->away);
   number(o, "scratch", (double)p->scratch);
   number(o, "passes", (double)p->work);
-  number(o, "buffers", (double)p->buffers);
+  if (p->card)
+    number(o, "context", (double)p->context);
+  else
+    number(o, "buffers", (double)p->buffers);
+  cJSON_AddStringToObject(o, "of", p->card ? "card" : "process");
 }
 
 static void add_stages(cJSON *root, const struct run_plan *p) {
@@ -118,6 +168,7 @@ static void add_stages(cJSON *root, const struct run_plan *p) {
     number(o, "units", (double)s->units);
     number(o, "memory", (double)s->memory);
     number(o, "passes", (double)s->work);
+    if (p->card) number(o, "host_memory", (double)s->host);
     number(o, "disk", (double)s->disk);
     number(o, "seconds", round(s->seconds * 1000) / 1000);
   }
@@ -131,7 +182,7 @@ static void add_decisions(cJSON *root, const struct run_plan *p) {
   number(o, "prior_batch", p->prior_batch);
   number(o, "pdm_batch", p->pdm_batch);
   cJSON_AddBoolToObject(o, "offloaded", p->offloaded);
-  cJSON_AddBoolToObject(o, "bf16_moments", p->bf16_moments);
+  cJSON_AddStringToObject(o, "moments", moments_name(p));
   cJSON_AddBoolToObject(o, "replanned", p->replanned);
   cJSON_AddBoolToObject(o, "waits", p->waits);
 }
@@ -156,6 +207,7 @@ char *plan_json(const struct run_plan *p, const struct err *e) {
   if (e->code) cJSON_AddStringToObject(root, "error", e->text);
   if (p->memory > 0) {
     add_memory(root, p);
+    if (p->card) add_host(root, p);
     add_stages(root, p);
     add_decisions(root, p);
     add_disk(root, p);

@@ -34,10 +34,12 @@ void outlook_end(struct outlook *f, const struct job_end *end) {
   f->running = false;
   f->status = end->status;
   text_put(f->text, sizeof f->text, "%s", end->status ? end->text : end->all);
-  bool known = between(end->all, "memory: ", " at the peak", memory, sizeof memory) &&
+  const char *of = strstr(end->all, "memory of the card: ") ? " of the card" : "";
+  bool known = (between(end->all, "memory: ", " at the peak", memory, sizeof memory) ||
+                between(end->all, "memory of the card: ", " at the peak", memory, sizeof memory)) &&
                between(end->all, "disk: up to ", " below", disk, sizeof disk) && between(end->all, "time: ", " (", time, sizeof time);
   if (known && !end->status)
-    text_put(f->summary, sizeof f->summary, "%s, %s on disk, %s", memory, disk, time);
+    text_put(f->summary, sizeof f->summary, "%s%s, %s on disk, %s", memory, of, disk, time);
   else
     text_put(f->summary, sizeof f->summary, "%s", end->status ? "it cannot be run like this" : "");
 }

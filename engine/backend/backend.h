@@ -30,6 +30,12 @@ struct backend_need {
   size_t packed;  /* copies of frozen parameters in a layout of the backend's own, kept as long as the parameters */
 };
 
+/* Of a device with memory of its own, in bytes. */
+struct backend_memory {
+  size_t total, free; /* of the device; free: now, for whoever asks first */
+  size_t own, peak;   /* taken through this backend, and the most that ever was */
+};
+
 struct backend {
   const struct backend_ops *op;
   int threads;      /* wanted; at least 1 */
@@ -66,6 +72,13 @@ struct adamw {
   int step;
 };
 
+/* Moments of a flat block of `count` elements in 8 bits: moments8.h says what the bytes mean. Device memory. */
+struct moments8 {
+  uint8_t *m, *v;           /* [count]; v: of the second moments' roots */
+  float *m_scale, *v_scale; /* [count / 256, rounded up]: of elements 0..255, 256..511, ... of the flat block */
+  int64_t count;
+};
+
 struct backend_ops {
   const char *name;
 
@@ -82,6 +95,8 @@ struct backend_ops {
   void (*move)(struct backend *b, void *dst, const void *src, size_t bytes);     /* device to device, may overlap */
   void (*drop_pack)(struct backend *b, struct param *p);                         /* releases p->pack */
   size_t (*taken)(size_t bytes);                                                 /* what alloc takes of the machine for so many bytes */
+  /* What the device has and what is taken of it. NULL where host_memory. False and *e where the device does not say. */
+  bool (*memory)(struct backend *b, struct backend_memory *out, struct err *e);
   /* on: begins anew with need; from here on slots compute nothing, look at no memory that they are given, and only add up what they would
      take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
   void (*rehearse)(struct backend *b, bool on);
@@ -176,6 +191,9 @@ struct backend_ops {
   double (*sum_squares)(struct backend *b, const float *x, int64_t n); /* device memory; summed in double, in fixed chunks */
   /* w, g [n] F32; m, v [n] F32 or BF16 (moments) */
   void (*adamw)(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
+  /* The same for elements [from, to) of a flat block w, g [s->count], with moments that are read from and rounded to 8 bits. Moments of
+     elements outside that share a scale with those inside are rounded anew, their weights stay. */
+  void (*adamw8)(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 };
 
 extern const struct backend_ops backend_ref;

@@ -90,6 +90,16 @@ void param_set_bind(struct param_set *s, float *weights, float *grads) {
   }
 }
 
+void param_set_halve(struct param_set *s, bool half) {
+  s->half = half;
+  for (int i = 0; i < s->n; i++) s->p[i]->half = half;
+}
+
+void param_set_bind_half(struct param_set *s, uint16_t *grads) {
+  s->g16 = grads;
+  for (int i = 0; i < s->n; i++) s->p[i]->g16 = grads != NULL && !s->p[i]->frozen ? grads + s->p[i]->offset : NULL;
+}
+
 void param_set_freeze(struct param_set *s, bool frozen) {
   for (int i = 0; i < s->n; i++) s->p[i]->frozen = frozen;
 }

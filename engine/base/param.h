@@ -20,6 +20,8 @@ struct param {
   enum dtype copied;
   bool has_copy;    /* slots use copy in place of w: param->w is NULL. Known when planning, where copy is NULL too */
   float *g;         /* gradient, accumulated by backward functions; NULL where frozen */
+  uint16_t *g16;    /* the gradient where it is kept in bf16; g is then there only while it is lent (nets/gradient.h) */
+  bool half;        /* it is */
   bool frozen;      /* no gradient wanted */
   uint32_t version; /* raised by whoever changes w: a packed copy of another version is stale */
   void *pack;       /* owned by the backend, released by its drop_pack */
@@ -43,6 +45,8 @@ struct param_set {
   int n, cap;
   int64_t count; /* elements of the flat block, padding included */
   float *w, *g;  /* flat blocks, backend memory, [count]; g NULL where nothing is trained. Filled by param_set_bind */
+  uint16_t *g16; /* in the place of g where half; filled by param_set_bind_half */
+  bool half;     /* gradients are kept in bf16 */
   int blocks;    /* parameters that passes use together, in the order of registration; 1 where nobody began another */
   struct param_keeper *keeper; /* not owned; NULL: everything is there all the time */
   struct lodge *lodge;         /* not owned; where the fp32 values are not all on the device (nets/lodge.h), w and g are NULL */
@@ -59,6 +63,9 @@ int param_set_block(struct param_set *s);
 struct param *param_find(const struct param_set *s, const char *name);
 /* Points every w (and every g, where grads is not NULL and the param is not frozen) into flat blocks of s->count floats, owned by the caller. */
 void param_set_bind(struct param_set *s, float *weights, float *grads);
+/* Gradients in bf16 instead: to be said before binding. */
+void param_set_halve(struct param_set *s, bool half);
+void param_set_bind_half(struct param_set *s, uint16_t *grads);
 void param_set_freeze(struct param_set *s, bool frozen); /* marks all */
 void param_set_changed(struct param_set *s);             /* raises every version */
 int64_t param_set_trained(const struct param_set *s);    /* elements of params that are not frozen */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nets/gradient.h"
 #include "nets/transformer.h"
 
 enum { PATH = 128 };
@@ -273,7 +274,11 @@ void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, s
     ctx_final(c, m->params, m->layer[i].block);
   }
   ctx_gradients(c, m->params, 0);
-  if (!c->failed && (!m->token->frozen || !m->position->frozen)) c->b->op->embed_bwd(c->b, m->token, m->position, &tape->ids, &d);
+  if (!m->token->frozen || !m->position->frozen) {
+    struct lent_gradients lent = gradients_lend(c, m->token, m->position);
+    if (!c->failed) c->b->op->embed_bwd(c->b, m->token, m->position, &tape->ids, &d);
+    gradients_return(c, &lent);
+  }
   ctx_final(c, m->params, 0);
   ctx_free(c, &d);
   clip_tape_drop(c, tape);

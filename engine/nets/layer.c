@@ -1,5 +1,7 @@
 #include "nets/layer.h"
 
+#include "nets/gradient.h"
+
 #include <stdio.h>
 
 const char *path_join(char out[PATH_SIZE], const char *path, const char *leaf) {
@@ -54,6 +56,16 @@ bool norm_trained(const struct norm *l) {
   return wants(l->g) || wants(l->b);
 }
 
+/* w->g += alpha dy^T x and b->g += column sums of dy, where they are trained. */
+static void linear_gradients(struct ctx *c, struct param *w, struct param *b, const struct tensor *x, const struct tensor *dy, float alpha) {
+  if (!wants(w)) w = NULL;
+  if (!wants(b)) b = NULL;
+  if (!w && !b) return;
+  struct lent_gradients l = gradients_lend(c, w, b);
+  if (!c->failed) c->b->op->linear_dw(c->b, w, b, x, dy, alpha);
+  gradients_return(c, &l);
+}
+
 static struct tensor as_rows(const struct tensor *t) {
   return tensor_2d(t->data, t->type, tensor_rows(t), tensor_last(t));
 }
@@ -84,11 +96,11 @@ static void lora_backward(struct ctx *c, struct linear *l, const struct tensor *
   if (c->failed) return;
   if (wants(l->lora.b)) {
     op->linear(c->b, &u, x, l->lora.a, NULL, 1, 0);
-    op->linear_dw(c->b, l->lora.b, NULL, &u, dy, scale);
+    linear_gradients(c, l->lora.b, NULL, &u, dy, scale);
   }
   op->linear_dx(c->b, &u, dy, l->lora.b, scale, 0);
-  if (wants(l->lora.a)) op->linear_dw(c->b, l->lora.a, NULL, x, &u, 1);
-  if (dx) op->linear_dx(c->b, dx, &u, l->lora.a, 1, 1);
+  linear_gradients(c, l->lora.a, NULL, x, &u, 1);
+  if (dx && !c->failed) op->linear_dx(c->b, dx, &u, l->lora.a, 1, 1);
   ctx_free(c, &u);
 }
 
@@ -96,12 +108,12 @@ void linear_backward(struct ctx *c, struct linear *l, const struct tensor *x, co
   if (c->failed) return;
   struct tensor dy2 = as_rows(dy), x2 = {0}, dx2 = {0};
   if (linear_trained(l)) x2 = as_rows(x);
-  if (wants(l->w) || wants(l->b)) c->b->op->linear_dw(c->b, wants(l->w) ? l->w : NULL, wants(l->b) ? l->b : NULL, &x2, &dy2, 1);
-  if (dx) {
+  linear_gradients(c, l->w, l->b, &x2, &dy2, 1);
+  if (dx && !c->failed) {
     dx2 = as_rows(dx);
     c->b->op->linear_dx(c->b, &dx2, &dy2, l->w, 1, beta);
   }
-  if (l->lora.a) lora_backward(c, l, &x2, &dy2, dx ? &dx2 : NULL);
+  if (l->lora.a && !c->failed) lora_backward(c, l, &x2, &dy2, dx ? &dx2 : NULL);
 }
 
 static int64_t conv_out(int64_t size, int kernel, int stride, int before, int after) {
@@ -120,8 +132,12 @@ struct tensor conv_forward(struct ctx *c, struct conv *l, const struct tensor *x
 
 void conv_backward(struct ctx *c, struct conv *l, const struct tensor *x, const struct tensor *dy, struct tensor *dx) {
   if (c->failed) return;
-  if (conv_trained(l)) c->b->op->conv_dw(c->b, wants(l->w) ? l->w : NULL, wants(l->b) ? l->b : NULL, x, dy, &l->s);
-  if (dx) c->b->op->conv_dx(c->b, dx, dy, l->w, &l->s);
+  if (conv_trained(l)) {
+    struct lent_gradients lent = gradients_lend(c, l->w, l->b);
+    if (!c->failed) c->b->op->conv_dw(c->b, wants(l->w) ? l->w : NULL, wants(l->b) ? l->b : NULL, x, dy, &l->s);
+    gradients_return(c, &lent);
+  }
+  if (dx && !c->failed) c->b->op->conv_dx(c->b, dx, dy, l->w, &l->s);
 }
 
 struct tensor norm_forward(struct ctx *c, struct norm *l, const struct tensor *x, struct tensor *stats, bool silu) {
@@ -144,15 +160,22 @@ struct tensor norm_forward(struct ctx *c, struct norm *l, const struct tensor *x
   return y;
 }
 
+static void norm_gradients(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy,
+                           struct tensor *dx, bool silu) {
+  struct tensor x2 = as_rows(x), dy2 = as_rows(dy), dx2 = as_rows(dx);
+  if (l->groups)
+    c->b->op->group_norm_bwd(c->b, dx, dy, x, stats, l->g, l->b, l->groups, silu);
+  else
+    c->b->op->layer_norm_bwd(c->b, &dx2, &dy2, &x2, stats, l->g, l->b);
+}
+
 struct tensor norm_backward(struct ctx *c, struct norm *l, const struct tensor *x, const struct tensor *stats, const struct tensor *dy,
                             bool silu) {
   struct tensor dx = ctx_like(c, dy);
   if (c->failed) return dx;
-  struct tensor x2 = as_rows(x), dy2 = as_rows(dy), dx2 = as_rows(&dx);
-  if (l->groups)
-    c->b->op->group_norm_bwd(c->b, &dx, dy, x, stats, l->g, l->b, l->groups, silu);
-  else
-    c->b->op->layer_norm_bwd(c->b, &dx2, &dy2, &x2, stats, l->g, l->b);
+  struct lent_gradients lent = gradients_lend(c, l->g, l->b);
+  if (!c->failed) norm_gradients(c, l, x, stats, dy, &dx, silu);
+  gradients_return(c, &lent);
   return dx;
 }
 

@@ -14,25 +14,33 @@
 bool model_bind(struct backend *b, struct param_set *p, struct err *e) {
   if (p->lodge) return lodge_bind(p, e);
   size_t bytes = (size_t)p->count * sizeof(float);
-  float *w = b->op->alloc(b, bytes, e), *g = NULL;
+  float *w = b->op->alloc(b, bytes, e);
+  void *g = NULL;
   if (!w) return false;
   if (param_set_trained(p) > 0) {
-    g = b->op->alloc(b, bytes, e);
+    g = b->op->alloc(b, (size_t)model_gradient_bytes(p), e);
     if (!g) {
       b->op->release(b, w, bytes);
       return false;
     }
   }
-  param_set_bind(p, w, g);
+  param_set_bind(p, w, p->half ? NULL : g);
+  if (p->half) param_set_bind_half(p, g);
   return true;
+}
+
+int64_t model_gradient_bytes(const struct param_set *p) {
+  return p->count * (int64_t)dtype_size(p->half ? DT_BF16 : DT_F32);
 }
 
 void model_unbind(struct backend *b, struct param_set *p) {
   size_t bytes = (size_t)p->count * sizeof(float);
   if (p->card) lodge_unbind(p);
   if (p->w) b->op->release(b, p->w, bytes);
-  if (p->g) b->op->release(b, p->g, bytes);
+  void *g = p->half ? (void *)p->g16 : p->g;
+  if (g) b->op->release(b, g, (size_t)model_gradient_bytes(p));
   p->w = p->g = NULL;
+  p->g16 = NULL;
 }
 
 float *model_weights(struct backend *b, const struct param_set *p, struct err *e) {
@@ -275,6 +283,9 @@ struct model *model_open_headers(struct backend *count, const struct source *s, 
   close_files(m);
   struct param_set *set[MODEL_SETS] = {0};
   if (ok) all_sets(m, set);
+  m->half_gradients = w->half_gradients;
+  for (int i = 0; i < MODEL_SETS; i++)
+    if (set[i]) param_set_halve(set[i], m->half_gradients && param_set_trained(set[i]) > 0);
   for (int i = 0; ok && i < MODEL_SETS; i++) ok = !set[i] || model_bind(m->b, set[i], e);
   if (ok) return m;
   model_close(m);
@@ -289,6 +300,8 @@ void model_lodge(struct model *m, const struct backend *b, enum dtype act, bool 
       lodge_plan(&m->lodge, b, set[i], i == 0 ? act : DT_F32); /* the text encoder and the VAE compute in fp32 */
     else
       lodge_forget(set[i]);
+  for (int i = 0; i < 3; i++) /* a lodged set's gradients are added up in its chunks */
+    param_set_halve(set[i], m->half_gradients && !set[i]->lodge && param_set_trained(set[i]) > 0);
 }
 
 static bool load(struct model *m, struct param_set *p, const struct st_set *files, const char *network, struct err *e) {

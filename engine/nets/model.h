@@ -25,6 +25,7 @@ struct model {
   struct schedule schedule;
   const char *start_from;        /* LoRA whose values the adapters get in model_read; NULL: none. Not owned */
   bool trains_unet, trains_text; /* gradients exist */
+  bool half_gradients;           /* of what is trained and not lodged, in bf16 */
   struct lodge lodge;            /* for sets that lodge_plan was called for between model_open_headers and model_read */
   struct workspace work;         /* activations of the pass under way; released by model_close */
   char hash[65];                 /* sha-256 over names and bytes of the weights of all networks as read (pieces of big tensors) */
@@ -33,6 +34,7 @@ struct model {
 struct model_want {
   bool train_unet, train_text;                   /* full fine-tune: gradients for all parameters of that network */
   const struct lora_spec *unet_lora, *text_lora; /* adapters to train or to sample with; NULL: none */
+  bool half_gradients;                           /* of what is trained, in bf16 */
   uint64_t seed;                                 /* of the adapters' init */
   const char *start_from; /* LoRA whose adapters these start from (unet_lora, text_lora add what it lacks); NULL or "": none */
   const char *config;     /* of a single file: a diffusers directory for what its tensors do not tell; NULL: none */
@@ -77,6 +79,7 @@ float *model_read_again(struct model *m, enum model_part part, struct err *e);
 /* Device memory for a set's weights (and for gradients of what is not frozen), bound to its params; given back by model_unbind. */
 bool model_bind(struct backend *b, struct param_set *p, struct err *e);
 void model_unbind(struct backend *b, struct param_set *p);
+int64_t model_gradient_bytes(const struct param_set *p);
 /* What the host can read of count floats in device memory: they themselves, or a copy (*copy, freed by the caller; NULL: none was needed). NULL: out of memory. */
 const float *model_host(struct backend *b, const float *device, int64_t count, float **copy, struct err *e);
 /* Host copy of a set's weights, [p->count], freed by the caller. */

@@ -123,6 +123,15 @@ bool dump_inputs(struct dump *d, const struct batch *b, int micro, const struct 
   return dump_numbers(d, b, micro, e) && dump_pictures(d, b, micro, e) && dump_pdm(d, b, micro, e) && dump_losses(d, b, micro, loss, e);
 }
 
+static bool download_half(struct backend *b, float *out, const struct param *p, struct err *e) {
+  uint16_t *half = malloc((size_t)p->count * sizeof *half);
+  if (!half) return err_set(e, ERR_FIT, "out of memory for the dump");
+  b->op->download(b, half, p->g16, (size_t)p->count * sizeof *half);
+  for (int64_t i = 0; i < p->count; i++) out[i] = bf16_to_f32(half[i]);
+  free(half);
+  return true;
+}
+
 /* Every trained parameter's values, or gradients. */
 static bool dump_params(struct dump *d, const char *prefix, bool gradients, struct err *e) {
   for (int i = 0; i < d->o->groups; i++) {
@@ -134,7 +143,8 @@ static bool dump_params(struct dump *d, const char *prefix, bool gradients, stru
       if (p->frozen) continue;
       float *x = add(d, DT_F32, p->rank, p->dim, e, "%s.%s.%s", prefix, d->names[i], p->name);
       if (!x) return false;
-      b->op->download(b, x, from + p->offset, (size_t)p->count * sizeof *x);
+      if (gradients && p->half && !download_half(b, x, p, e)) return false;
+      if (!gradients || !p->half) b->op->download(b, x, from + p->offset, (size_t)p->count * sizeof *x);
       for (int64_t j = 0; gradients && d->o->loss_scale != 1 && j < p->count; j++) x[j] = (float)(x[j] / d->o->loss_scale);
     }
   }

@@ -26,11 +26,20 @@ static double multiply(struct backend *b, float *p, double seconds) {
   return 2.0 * SIDE * SIDE * SIDE * (double)products / spent;
 }
 
+/* The device in a line, with what is free of a card's memory. */
+static void describe(struct backend *b, char *text, size_t n) {
+  struct backend_memory m;
+  struct err ignored = {0};
+  snprintf(text, n, "%s", backend_describe(b));
+  size_t used = strlen(text);
+  if (b->op->memory && b->op->memory(b, &m, &ignored)) snprintf(text + used, n - used, ", %.1f GiB free", (double)m.free / (1 << 30));
+}
+
 bool engine_try_device(const char *device, int threads, double seconds, char *text, size_t n, double *rate, struct err *e) {
   struct backend *b = backend_open(device, threads, e);
   const size_t bytes = 3 * sizeof(float) * SIDE * SIDE;
   if (!b) return false;
-  snprintf(text, n, "%s", backend_describe(b));
+  describe(b, text, n);
   float *p = b->op->alloc(b, bytes, e);
   if (p) {
     *rate = multiply(b, p, seconds);

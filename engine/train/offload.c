@@ -125,6 +125,10 @@ void offload_show(struct offload *o, bool average) {
 
 /* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
+enum dtype offload_moments(enum dtype moments) {
+  return moments == DT_U8 ? DT_BF16 : moments;
+}
+
 /* Moments are memory of whatever backend of the host updates them: all of those take it as ref does. */
 int64_t offload_host_bytes(const struct backend *b, const struct param_set *s, enum dtype moments, bool ema) {
   size_t values = (size_t)s->count * sizeof(float), moment = (size_t)s->count * dtype_size(moments);

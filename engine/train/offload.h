@@ -36,6 +36,8 @@ struct offload {
 
 struct offload *offload_new(struct param_set *s, enum dtype moments, bool ema, struct err *e); /* weights are read already */
 void offload_delete(struct offload *o);
+/* What its moments are kept in where `moments` are asked for: bytes would share scales across blocks, which are updated in no fixed order. */
+enum dtype offload_moments(enum dtype moments);
 int64_t offload_host_bytes(const struct backend *b, const struct param_set *s, enum dtype moments, bool ema); /* what that takes */
 
 void offload_begin(struct offload *o);      /* gradients are zero */

@@ -6,20 +6,52 @@
 
 #include <math.h>
 
+#include "backend/moments8.h"
 #include "train/offload.h"
 
-static size_t moment_bytes(const struct param_set *s, enum dtype type) {
-  return (size_t)s->count * dtype_size(type);
+/* Elements of a flat block whose gradients are widened at once: whole blocks of moments. */
+enum { PIECE = 1 << 22 };
+
+static int64_t piece_count(struct param_set *const *sets, int n) {
+  int64_t most = 0;
+  for (int i = 0; i < n; i++)
+    if (sets[i]->half && sets[i]->count > most) most = sets[i]->count;
+  return most < PIECE ? most : PIECE;
+}
+
+size_t optimizer_piece_bytes(struct param_set *const *sets, int n) {
+  return (size_t)piece_count(sets, n) * sizeof(float);
+}
+
+static int64_t scales(int64_t count) {
+  return (count + MOMENT_BLOCK - 1) / MOMENT_BLOCK;
+}
+
+size_t optimizer_moment_bytes(int64_t count, enum dtype moments) {
+  return (size_t)count * dtype_size(moments);
+}
+
+size_t optimizer_scale_bytes(int64_t count, enum dtype moments) {
+  return moments == DT_U8 ? (size_t)scales(count) * sizeof(float) : 0;
 }
 
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema) {
   size_t bytes = 0;
-  for (int i = 0; i < n; i++) bytes += 2 * moment_bytes(sets[i], moments) + (ema ? (size_t)sets[i]->count * sizeof(float) : 0);
+  for (int i = 0; i < n; i++) {
+    int64_t count = sets[i]->count;
+    bytes += 2 * (optimizer_moment_bytes(count, moments) + optimizer_scale_bytes(count, moments)) + (ema ? (size_t)count * sizeof(float) : 0);
+  }
   return bytes;
 }
 
+/* Zeroed memory, which is zero moments in every type. */
+static bool take(struct tensor *t, struct backend *b, enum dtype type, int64_t n, struct err *e) {
+  *t = tensor_1d(b->op->alloc(b, (size_t)n * dtype_size(type), e), type, n);
+  return t->data != NULL;
+}
+
 static bool away_init(struct opt_group *g, enum dtype moments, bool ema, struct err *e) {
-  g->away = offload_new(g->set, moments, ema, e);
+  g->away = offload_new(g->set, offload_moments(moments), ema, e);
   if (g->away == NULL) return false;
   g->m = g->away->m;
   g->v = g->away->v;
@@ -28,12 +60,12 @@ static bool away_init(struct opt_group *g, enum dtype moments, bool ema, struct 
 }
 
 static bool group_init(struct opt_group *g, struct backend *b, struct param_set *set, enum dtype moments, bool ema, struct err *e) {
-  size_t bytes = moment_bytes(set, moments), weights = (size_t)set->count * sizeof(float);
+  size_t weights = (size_t)set->count * sizeof(float);
+  int64_t n = set->count;
   g->set = set;
   if (set->home != NULL) return away_init(g, moments, ema, e);
-  g->m = tensor_1d(b->op->alloc(b, bytes, e), moments, set->count);
-  g->v = tensor_1d(g->m.data != NULL ? b->op->alloc(b, bytes, e) : NULL, moments, set->count);
-  if (g->v.data == NULL) return false;
+  if (!take(&g->m, b, moments, n, e) || !take(&g->v, b, moments, n, e)) return false;
+  if (moments == DT_U8 && (!take(&g->m_scale, b, DT_F32, scales(n), e) || !take(&g->v_scale, b, DT_F32, scales(n), e))) return false;
   if (!ema) return true;
   g->ema = b->op->alloc(b, weights, e);
   if (g->ema == NULL) return false;
@@ -52,7 +84,10 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
       return false;
     }
   }
-  return true;
+  int64_t piece = piece_count(sets, n);
+  if (piece == 0 || take(&o->wide, b, DT_F32, piece, e)) return true;
+  optimizer_release(o);
+  return false;
 }
 
 void optimizer_release(struct optimizer *o) {
@@ -60,12 +95,29 @@ void optimizer_release(struct optimizer *o) {
     struct opt_group *g = &o->group[i];
     bool here = g->away == NULL;
     offload_delete(g->away);
-    if (here && g->m.data != NULL) o->b->op->release(o->b, g->m.data, tensor_bytes(&g->m));
-    if (here && g->v.data != NULL) o->b->op->release(o->b, g->v.data, tensor_bytes(&g->v));
+    struct tensor *const moment[] = {&g->m, &g->v, &g->m_scale, &g->v_scale};
+    for (int j = 0; here && j < 4; j++)
+      if (moment[j]->data != NULL) o->b->op->release(o->b, moment[j]->data, tensor_bytes(moment[j]));
     if (here && g->ema != NULL) o->b->op->release(o->b, g->ema, (size_t)g->set->count * sizeof(float));
     *g = (struct opt_group){.set = NULL};
   }
   o->groups = 0;
+  if (o->wide.data != NULL) o->b->op->release(o->b, o->wide.data, tensor_bytes(&o->wide));
+  o->wide = (struct tensor){.data = NULL};
+}
+
+/* Gradients [first, first + n) of a set in fp32: where they are, or widened. */
+static const float *gradients(struct optimizer *o, const struct param_set *s, int64_t first, int64_t n) {
+  if (!s->half) return s->g + first;
+  struct tensor from = tensor_1d(s->g16 + first, DT_BF16, n), to = tensor_1d(o->wide.data, DT_F32, n);
+  o->b->op->cast(o->b, &to, &from);
+  return o->wide.data;
+}
+
+/* How far the piece goes that begins at `at`. */
+static int64_t piece_end(const struct param_set *s, int64_t at, int64_t to) {
+  int64_t end = s->half ? (at / PIECE + 1) * PIECE : to;
+  return end < to ? end : to;
 }
 
 /* --- where things are ------------------------------------------------------------------------------------------------------------------ */
@@ -100,19 +152,23 @@ void optimizer_changed(struct optimizer *o) {
 /* --- steps ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* Gradients of frozen parameters are zero: nobody writes them. */
-double optimizer_norm(const struct optimizer *o) {
+double optimizer_norm(struct optimizer *o) {
   double sum = 0;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = &o->group[i];
-    sum += g->away != NULL ? offload_squares(g->away) : o->b->op->sum_squares(o->b, g->set->g, g->set->count);
+    if (g->away != NULL) sum += offload_squares(g->away);
+    for (int64_t at = 0, end; g->away == NULL && at < g->set->count; at = end) {
+      end = piece_end(g->set, at, g->set->count);
+      sum += o->b->op->sum_squares(o->b, gradients(o, g->set, at, end - at), end - at);
+    }
   }
   return sqrt(sum) / o->loss_scale;
 }
 
 void optimizer_zero_grad(struct optimizer *o) {
   for (int i = 0; i < o->groups; i++) {
-    struct param_set *s = o->group[i].set;
-    struct tensor g = tensor_1d(s->g, DT_F32, s->count);
+    const struct param_set *s = o->group[i].set;
+    struct tensor g = s->half ? tensor_1d(s->g16, DT_BF16, s->count) : tensor_1d(s->g, DT_F32, s->count);
     if (o->group[i].away != NULL)
       offload_begin(o->group[i].away);
     else
@@ -120,16 +176,47 @@ void optimizer_zero_grad(struct optimizer *o) {
   }
 }
 
-/* Weight decay must not touch frozen parameters, so the update runs over stretches of trained ones: mostly one for the whole set. */
+/* Elements [from, to), whose scales belong to blocks of the whole flat block. */
+static void update_8bit(struct optimizer *o, struct opt_group *g, int64_t from, int64_t to, const struct adamw *a) {
+  struct param_set *s = g->set;
+  int64_t first = from / MOMENT_BLOCK * MOMENT_BLOCK, last = (to + MOMENT_BLOCK - 1) / MOMENT_BLOCK * MOMENT_BLOCK;
+  if (last > s->count) last = s->count;
+  struct moments8 q = {(uint8_t *)g->m.data + first, (uint8_t *)g->v.data + first, (float *)g->m_scale.data + first / MOMENT_BLOCK,
+                       (float *)g->v_scale.data + first / MOMENT_BLOCK, last - first};
+  o->b->op->adamw8(o->b, s->w + first, gradients(o, s, first, last - first), &q, from - first, to - first, a);
+}
+
+/* Elements [from, to) of the flat block. */
+static void update_stretch(struct optimizer *o, struct opt_group *g, int64_t from, int64_t to, const struct adamw *a) {
+  struct param_set *s = g->set;
+  for (int64_t end; from < to; from = end) {
+    end = piece_end(s, from, to);
+    if (g->m.type == DT_U8) {
+      update_8bit(o, g, from, end, a);
+      continue;
+    }
+    struct tensor m = tensor_slice(g->m, from, end - from), v = tensor_slice(g->v, from, end - from);
+    o->b->op->adamw(o->b, s->w + from, gradients(o, s, from, end - from), &m, &v, end - from, a);
+  }
+}
+
+/* Weight decay must not touch frozen parameters, so updates run over stretches of trained ones: mostly one for the whole set. From parameter i on: the
+   index behind the stretch, and its place in the flat block. */
+static int stretch(const struct param_set *s, int i, int last, int64_t *from, int64_t *to) {
+  int end = i;
+  while (end < last && s->p[end]->frozen == s->p[i]->frozen) end++;
+  *from = s->p[i]->offset;
+  *to = end < s->n ? s->p[end]->offset : s->count;
+  return end;
+}
+
 void optimizer_update(struct backend *b, const struct param_set *s, int first, int last, float *w, const float *g, const struct tensor *m,
                       const struct tensor *v, const struct adamw *a) {
-  for (int i = first; i < last;) {
-    int end = i;
-    while (end < last && s->p[end]->frozen == s->p[i]->frozen) end++;
-    int64_t from = s->p[i]->offset, to = end < s->n ? s->p[end]->offset : s->count;
+  int64_t from, to;
+  for (int i = first, end; i < last; i = end) {
+    end = stretch(s, i, last, &from, &to);
     struct tensor m_part = tensor_slice(*m, from, to - from), v_part = tensor_slice(*v, from, to - from);
     if (!s->p[i]->frozen) b->op->adamw(b, w + from, g + from, &m_part, &v_part, to - from, a);
-    i = end;
   }
 }
 
@@ -141,7 +228,11 @@ static void update(struct optimizer *o, struct opt_group *g, const struct adamw 
   struct param_set *s = g->set;
   double decay = ema_decay(o);
   struct tensor ema = tensor_1d(g->ema, DT_F32, s->count), w = tensor_1d(s->w, DT_F32, s->count);
-  optimizer_update(o->b, s, 0, s->n, s->w, s->g, &g->m, &g->v, a);
+  int64_t from, to;
+  for (int i = 0, end; i < s->n; i = end) {
+    end = stretch(s, i, s->n, &from, &to);
+    if (!s->p[i]->frozen) update_stretch(o, g, from, to, a);
+  }
   for (int i = 0; i < s->n; i++) s->p[i]->version += !s->p[i]->frozen;
   if (g->ema != NULL) o->b->op->axpby(o->b, &ema, (float)(1 - decay), &w, (float)decay);
 }

@@ -22,7 +22,8 @@ enum { OPT_MAX_GROUPS = 4 };
 struct offload; /* train/offload.h */
 struct opt_group {
   struct param_set *set;
-  struct tensor m, v; /* backend memory, [set->count], F32 or BF16 */
+  struct tensor m, v;             /* backend memory, [set->count], F32, BF16, or U8 with scales (backend/moments8.h) */
+  struct tensor m_scale, v_scale; /* F32, one for each 256 elements; data NULL where m and v are not U8 */
   float *ema;         /* backend memory, [set->count]; NULL: none */
   struct offload *away; /* owned; not NULL: the set is lodged, m, v and ema are this one's, the host's memory */
 };
@@ -30,18 +31,24 @@ struct optimizer {
   struct backend *b;
   struct opt_group group[OPT_MAX_GROUPS];
   int groups;
+  struct tensor wide; /* F32, backend memory: a piece of gradients that are kept in bf16; data NULL where none are */
   int step; /* optimiser steps done */
   float beta1, beta2, eps, weight_decay, max_norm;
   float ema_decay; /* 0: no EMA */
   double loss_scale; /* the gradients are so many times what they should be (train/precision.h); 1 after init */
 };
-/* Sets that are lodged (nets/lodge.h) are updated by the host, the others by b. */
+/* moments: F32, BF16 or U8. Sets that are lodged (nets/lodge.h) are updated by the host, the others by b; the former's moments are BF16 where U8 is asked for. */
 bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
                     struct err *e);
 void optimizer_release(struct optimizer *o);
+/* Of the piece that gradients in bf16 are widened in; 0 where none are. */
+size_t optimizer_piece_bytes(struct param_set *const *sets, int n);
+/* Of one of the two moments of a set, and of its scales (0: it has none). */
+size_t optimizer_moment_bytes(int64_t count, enum dtype moments);
+size_t optimizer_scale_bytes(int64_t count, enum dtype moments);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
 /* Global L2 norm of all gradients (before clipping), divided by the scale of the loss. */
-double optimizer_norm(const struct optimizer *o);
+double optimizer_norm(struct optimizer *o);
 /* Gradients divided by the scale of the loss, clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
    A norm that is not finite changes nothing and is ERR_NUMERIC. */
 bool optimizer_step(struct optimizer *o, double lr, double norm, struct err *e);

@@ -96,15 +96,23 @@ bool plan_todo(struct trainer *t, struct err *e) {
 
 /* --- the plan ------------------------------------------------------------------------------------------------------------------------- */
 
+static double mib(int64_t bytes) {
+  return (double)bytes / (1 << 20);
+}
+
 static void tell_memory(struct trainer *t) {
   const struct run_plan *p = &t->plan;
-  const double mib = 1.0 / (1 << 20);
+  char buffers[48] = "";
+  int64_t with_host = p->home + p->away;
+  if (!p->card) snprintf(buffers, sizeof buffers, ", buffers %.0f", mib(p->buffers));
   tell(t->sink, LOG_INFO,
-       "memory: %.0f MiB at the peak of %.0f allowed: process %.0f, weights %.0f, gradients %.0f, moments and averages %.0f, passes %.0f "
-       "(a training step %.0f), buffers %.0f",
-       (double)p->memory * mib, (double)p->allowed * mib, (double)p->process * mib, (double)(p->weights + p->packed) * mib,
-       (double)p->gradients * mib, (double)(p->moments + p->averaged + p->home + p->away) * mib, (double)(p->work + p->scratch) * mib,
-       (double)t->step_bytes * mib, (double)p->buffers * mib);
+       "memory%s: %.0f MiB at the peak of %.0f allowed: %s %.0f, weights %.0f, gradients %.0f, moments and averages %.0f, passes %.0f "
+       "(a training step %.0f)%s",
+       p->card ? " of the card" : "", mib(p->memory), mib(p->allowed), p->card ? "engine" : "process", mib(p->process), mib(p->weights + p->packed),
+       mib(p->gradients), mib(p->moments + p->averaged + (p->card ? 0 : with_host)), mib(p->work + p->scratch), mib((int64_t)t->step_bytes), buffers);
+  if (p->card)
+    tell(t->sink, LOG_INFO, "memory of the machine: %.0f MiB at the peak of %.0f allowed: process %.0f, offloaded %.0f, buffers %.0f", mib(p->host_memory),
+         mib(p->host_allowed), mib(p->host_process), mib(with_host), mib(p->buffers));
 }
 
 struct duration {
@@ -145,8 +153,8 @@ bool plan_keep(const struct trainer *t, struct err *e) {
   char path[TRAINER_PATH + 16], text[256];
   const struct run_plan *p = &t->plan;
   keep_path(t, path, sizeof path);
-  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d bf16 %d offload %d\n", p->samples_batch, p->prior_batch, p->pdm_batch,
-                   p->bf16_moments, p->offloaded);
+  int n = snprintf(text, sizeof text, "samples %d classes %d photographs %d moments %d offload %d\n", p->samples_batch, p->prior_batch,
+                   p->pdm_batch, p->moments_kind, p->offloaded);
   return write_file(path, text, (size_t)n, e);
 }
 
@@ -159,13 +167,13 @@ bool plan_recall(struct trainer *t, struct err *e) {
   if (!t->s->resume || access(path, R_OK) != 0 || !blob_map(path, &b, &ignored)) return true;
   memcpy(text, b.data, b.size < sizeof text ? b.size : sizeof text - 1);
   blob_close(&b);
-  if (sscanf(text, "samples %d classes %d photographs %d bf16 %d offload %d", n, n + 1, n + 2, n + 3, n + 4) < 4)
+  if (sscanf(text, "samples %d classes %d photographs %d %*s %d offload %d", n, n + 1, n + 2, n + 3, n + 4) < 4)
     return err_set(e, ERR_INPUT, "%s: not what a run leaves there; start a new run directory", path);
   if (n[0] >= 1 && n[0] < t->own.samples.batch) t->own.samples.batch = n[0];
   if (n[1] >= 1 && n[1] < t->own.prior.batch) t->own.prior.batch = n[1];
   if (n[2] >= 1) t->pdm_batch = n[2];
   if (n[4] && t->own.engine.offload == OFFLOAD_AUTO) t->own.engine.offload = OFFLOAD_YES;
-  if (n[3] && t->own.engine.bf16_moments) t->own.train.moments_bf16 = true;
+  if (n[3] > t->own.train.moments && n[3] <= t->own.engine.least_moments) t->own.train.moments = n[3];
   return true;
 }
 
@@ -184,11 +192,28 @@ static void warm_up(struct backend *b) {
   b->op->release(b, all, (size_t)bytes);
 }
 
+/* Of a card, before anything is done with it. */
+static bool note_opened(struct trainer *t, struct err *e) {
+  struct backend_memory m = {0};
+  bool ok = !t->b->op->memory || t->b->op->memory(t->b, &m, e);
+  t->opened = (int64_t)m.own;
+  return ok;
+}
+
+/* Measuring takes memory of a card, which is given back, but counts for its peak: that of a very small model. */
+static bool count_measuring(struct trainer *t, struct err *e) {
+  struct backend_memory m = {0};
+  bool ok = !t->b->op->memory || t->b->op->memory(t->b, &m, e);
+  if (ok && (int64_t)m.peak > t->plan.memory) t->plan.memory = (int64_t)m.peak;
+  return ok;
+}
+
 bool plan_run(struct trainer *t, bool measure, struct err *e) {
+  if (!note_opened(t, e)) return false;
   warm_up(t->b);
   if (!plan_todo(t, e) || !plan_memory(t, e)) return false;
   tell_memory(t);
-  if (!plan_disk(t, e) || !plan_time(t, measure, e)) return false;
+  if (!plan_disk(t, e) || !plan_time(t, measure, e) || !count_measuring(t, e)) return false;
   tell_time(t);
   return true;
 }

@@ -54,6 +54,7 @@ bool plan_evaluate(struct trainer *t, int evaluations, struct err *e);
 
 /* --- plan_offload.c ------------------------------------------------------------------------------------------------------------------------ */
 
+int64_t plan_moments(const struct trainer *t, int64_t count); /* plan_memory.c: what both moments of so many weights take of the engine's memory */
 void plan_offload_set(struct trainer *t, bool on); /* decides it, until it is called again */
 bool plan_offload_helps(const struct trainer *t);  /* it may be tried where the run does not fit */
 void plan_offload_parts(struct trainer *t);        /* corrects the plan's weights, gradients, moments, averages; home and away */

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "train/offload.h"
 #include "train/plan.h"
 
 enum { HEADER = 200, TEXTS = 1024 };
@@ -46,8 +47,10 @@ static int64_t planned_checkpoint(const struct trainer *t) {
 }
 
 static int64_t planned_state(const struct trainer *t) {
-  int64_t bytes = 0, moment = t->s->train.moments_bf16 ? 2 : 4;
-  for (int i = 0; i < t->sets; i++) bytes += t->set[i]->count * (4 + 2 * moment + (t->s->train.ema_decay > 0 ? 4 : 0));
+  const struct param_set *const set[2] = {t->set[0], t->set[1]};
+  enum dtype moments = t->plan.home > 0 ? offload_moments(moments_type(t->s)) : moments_type(t->s);
+  int64_t bytes = (int64_t)optimizer_bytes(set, t->sets, moments, t->s->train.ema_decay > 0);
+  for (int i = 0; i < t->sets; i++) bytes += t->set[i]->count * 4;
   return bytes + small_files / 16;
 }
 

@@ -5,9 +5,12 @@
  *                     before does not stay
  *
  * Gradients and moments are memory of the kernel that nobody has touched before training begins: they do not count until then.
+ *
+ * A card with memory of its own has all but the process and the buffers, which are the machine's: both are planned, and both must fit. What the card
+ * gives is taken when it is asked for, so that gradients count from the start; "process" is then what the backend takes when it is opened.
  * The order of concessions: blocks of the UNet computed again (exact, costs time), fewer pictures at once (samples, inversion, class images;
  * costs nothing but a little time), weights and moments with the host (plan_offload.c; below adapters, where it costs nothing, this comes first),
- * bf16 moments where the profile allows them. */
+ * moments in bf16 and then in 8 bits where the profile allows them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +19,7 @@
 
 /* What the process takes beyond what is counted: code that is paged in later, generated code, the libraries' own buffers, the heap's rests. */
 static const int64_t slack = 2 << 20;
+static const int64_t piece = 1 << 26; /* elements of a flat block that are written at once: state.c */
 enum { MAX_INVERTED = 64 };
 
 /* --- parts ------------------------------------------------------------------------------------------------------------------------------ */
@@ -24,19 +28,24 @@ static int64_t taken(const struct trainer *t, int64_t bytes) {
   return bytes > 0 ? (int64_t)t->b->op->taken((size_t)bytes) : 0;
 }
 
+int64_t plan_moments(const struct trainer *t, int64_t count) {
+  enum dtype moments = moments_type(t->s);
+  return 2 * (taken(t, (int64_t)optimizer_moment_bytes(count, moments)) + taken(t, (int64_t)optimizer_scale_bytes(count, moments)));
+}
+
 static void fixed_parts(struct trainer *t) {
   struct run_plan *p = &t->plan;
   const struct param_set *set[MODEL_SETS];
-  int64_t moment = t->s->train.moments_bf16 ? 2 : 4;
   model_sets(t->m, set);
   p->weights = p->gradients = p->moments = p->averaged = 0;
   for (int i = 0; i < MODEL_SETS; i++)
     if (set[i]) p->weights += taken(t, set[i]->count * 4);
   for (int i = 0; i < t->sets; i++) {
-    p->gradients += taken(t, t->set[i]->count * 4);
-    p->moments += 2 * taken(t, t->set[i]->count * moment);
+    p->gradients += taken(t, model_gradient_bytes(t->set[i]));
+    p->moments += plan_moments(t, t->set[i]->count);
     if (t->s->train.ema_decay > 0) p->averaged += taken(t, t->set[i]->count * 4);
   }
+  p->moments += taken(t, (int64_t)optimizer_piece_bytes(t->set, t->sets));
   plan_offload_parts(t);
 }
 
@@ -74,13 +83,17 @@ static int64_t training_buffers(const struct trainer *t) {
   return s->train.batch * (kinds * one + rows) + moments + probe;
 }
 
-/* A piece of a flat block on its way to the state (checkpoint.c); what the host can read is written as it lies. */
+/* A piece of a flat block on its way to the state, or all that is trained on its way to a checkpoint; what the host can read is written as it lies. */
 static int64_t saving_buffers(const struct trainer *t) {
   if (t->b->op->host_memory || t->plan.home > 0) return 0;
-  int64_t most = 0, piece = 1 << 26;
-  for (int i = 0; i < t->sets; i++)
+  bool checkpoints = t->s->train.mode == MODE_LORA || t->s->checkpoints.save_weights || t->s->checkpoints.every > 0;
+  int64_t most = 0, all = 0;
+  for (int i = 0; i < t->sets; i++) {
+    all += t->set[i]->count;
     if (t->set[i]->count > most) most = t->set[i]->count;
-  return 4 * (most < piece ? most : piece);
+  }
+  if (most > piece) most = piece;
+  return 4 * (checkpoints ? all : most);
 }
 
 /* --- stages ------------------------------------------------------------------------------------------------------------------------------ */
@@ -89,9 +102,11 @@ static void set_stage(struct trainer *t, int i, const struct pass_need *n, int64
   struct run_plan *p = &t->plan;
   p->packed = (int64_t)t->b->need.packed;
   p->scratch = (int64_t)t->b->need.scratch;
-  int64_t state = p->home + (training ? p->gradients + p->moments + p->averaged + p->away : 0);
+  int64_t state = (training || p->card ? p->gradients : 0) + (training ? p->moments + p->averaged : 0);
+  int64_t host = buffers + p->home + (training ? p->away : 0); /* of the host, whatever computes */
   p->stage[i].work = n ? taken(t, (int64_t)n->work) : 0;
-  p->stage[i].memory = p->process + p->weights + p->packed + p->scratch + state + p->stage[i].work + buffers;
+  p->stage[i].memory = p->process + p->weights + p->packed + p->scratch + state + p->stage[i].work + (p->card ? 0 : host);
+  p->stage[i].host = p->card ? p->host_process + host : p->stage[i].memory;
 }
 
 /* A later stage of the same phase finds the region as large as an earlier one left it. */
@@ -161,26 +176,50 @@ static bool stages_of_training(struct trainer *t, int evaluations, struct err *e
   return true;
 }
 
+static void find_peak(struct run_plan *p) {
+  int64_t host = 0;
+  p->memory = p->work = 0;
+  for (int i = 0; i < PLAN_STAGES; i++) {
+    if (p->stage[i].host > host) host = p->stage[i].host;
+    if (p->stage[i].memory <= p->memory) continue;
+    p->memory = p->stage[i].memory;
+    p->work = p->stage[i].work;
+  }
+  p->host_memory = p->card ? host : 0;
+  int64_t with_host = p->home + p->away, known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->scratch + p->work;
+  if (p->card)
+    p->buffers = host - p->host_process - with_host;
+  else
+    p->buffers = p->memory - known - with_host;
+  if (p->buffers < 0) p->buffers = 0;
+}
+
 /* The whole run as it is set now. */
 bool plan_evaluate(struct trainer *t, int evaluations, struct err *e) {
   struct run_plan *p = &t->plan;
-  for (int i = 0; i < PLAN_STAGES; i++) p->stage[i].memory = p->stage[i].work = 0;
+  for (int i = 0; i < PLAN_STAGES; i++) p->stage[i].memory = p->stage[i].work = p->stage[i].host = 0;
   plan_rehearse(t);
   fixed_parts(t);
   set_stage(t, STAGE_LOADING, NULL, 0, false);
   if (!stages_before(t, evaluations, e) || !stages_of_training(t, evaluations, e)) return false;
-  p->memory = p->work = 0;
-  for (int i = 0; i < PLAN_STAGES; i++)
-    if (p->stage[i].memory > p->memory) {
-      p->memory = p->stage[i].memory;
-      p->work = p->stage[i].work;
-    }
-  int64_t known = p->process + p->weights + p->packed + p->gradients + p->moments + p->averaged + p->home + p->away + p->scratch + p->work;
-  p->buffers = p->memory > known ? p->memory - known : 0;
+  find_peak(p);
   return true;
 }
 
 /* --- what does not fit -------------------------------------------------------------------------------------------------------------------- */
+
+/* Of the memory that it computes in: the card's, where there is one. */
+static bool beyond(const struct trainer *t, int stage) {
+  return t->plan.stage[stage].memory > t->plan.allowed;
+}
+
+static bool too_much(const struct trainer *t, int stage) {
+  return beyond(t, stage) || (t->plan.card && t->plan.stage[stage].host > t->plan.host_allowed);
+}
+
+static bool fits(const struct run_plan *p) {
+  return p->memory <= p->allowed && (!p->card || p->host_memory <= p->host_allowed);
+}
 
 /* Largest n up to *value for which a stage fits, 1 where none does. value: where the number stands in the settings. */
 static bool fewer_at_once(struct trainer *t, int stage, int *value, struct err *e) {
@@ -188,7 +227,7 @@ static bool fewer_at_once(struct trainer *t, int stage, int *value, struct err *
   while (low < high) { /* low is tried last, whatever it gives */
     *value = low + (high - low + 1) / 2;
     if (!plan_evaluate(t, PLAN_SHORT, e)) return false;
-    if (t->plan.stage[stage].memory <= t->plan.allowed)
+    if (!too_much(t, stage))
       low = *value;
     else
       high = *value - 1;
@@ -197,29 +236,25 @@ static bool fewer_at_once(struct trainer *t, int stage, int *value, struct err *
   return true;
 }
 
-static bool too_much(const struct trainer *t, int stage) {
-  return t->plan.stage[stage].memory > t->plan.allowed;
-}
-
 /* From training on, with samples made one at a time. */
-static bool step_fits(struct trainer *t, int blocks, bool *fits, struct err *e) {
+static bool step_fits(struct trainer *t, int blocks, bool *enough, struct err *e) {
   int samples = t->own.samples.batch;
   t->options.recompute_blocks = blocks;
   t->own.samples.batch = 1;
   bool ok = plan_evaluate(t, PLAN_SHORT, e);
   t->own.samples.batch = samples;
-  *fits = !too_much(t, STAGE_TRAINING) && !too_much(t, STAGE_SAMPLES) && !too_much(t, STAGE_PROBE) && !too_much(t, STAGE_SAVING);
+  *enough = !beyond(t, STAGE_TRAINING) && !beyond(t, STAGE_SAMPLES) && !beyond(t, STAGE_PROBE) && !beyond(t, STAGE_SAVING);
   return ok;
 }
 
 /* The fewest blocks computed again that make a training step fit; all of them where none do. */
 static bool choose_blocks(struct trainer *t, struct err *e) {
   int low = 0, high = t->plan.blocks;
-  bool fits = false;
-  if (!step_fits(t, low, &fits, e)) return false;
-  if (fits) return true;
-  if (!step_fits(t, high, &fits, e)) return false;
-  while (fits && high - low > 1) {
+  bool enough = false;
+  if (!step_fits(t, low, &enough, e)) return false;
+  if (enough) return true;
+  if (!step_fits(t, high, &enough, e)) return false;
+  while (enough && high - low > 1) {
     int middle = low + (high - low) / 2;
     bool here;
     if (!step_fits(t, middle, &here, e)) return false;
@@ -271,21 +306,48 @@ static void tell_concessions(struct trainer *t, const struct settings *wanted) {
     tell(t->sink, LOG_WARN, "to fit %s, %s", allowed.s,
          p->home > 0 ? "weights, gradients and moments lie in the host's memory, and the CPU updates them"
                      : "the card has the networks' weights only in the type that it computes with (the result is the same)");
-  if (t->own.train.moments_bf16 && !wanted->train.moments_bf16)
-    tell(t->sink, LOG_WARN, "to fit %s, the optimiser's moments are kept in bf16, as bf16_moments in [engine] allows", allowed.s);
+  if (t->own.train.moments != wanted->train.moments)
+    tell(t->sink, LOG_WARN, "to fit %s, the optimiser's moments are kept in %s, as least_moments in [engine] allows", allowed.s,
+         t->own.train.moments == MOMENTS_8BIT ? "8 bits" : "bf16");
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------------------------------------------- */
 
 /* What is free now includes what this process has; a thirty-second of it is left to others. */
-static void find_limits(struct trainer *t) {
+static int64_t free_for_us(int64_t machine) {
+  int64_t available = (int64_t)machine_memory_available();
+  available += (int64_t)process_memory() - available / 32;
+  return available < machine ? available : machine;
+}
+
+/* The context and the libraries have theirs by now, and cannot be told from other programs. Of the rest a thirty-second stays free: the driver loads
+   code of kernels as they are first started. */
+static bool find_card_limits(struct trainer *t, struct err *e) {
   struct run_plan *p = &t->plan;
-  p->machine = (int64_t)machine_memory();
-  p->available = (int64_t)machine_memory_available();
-  p->available += (int64_t)process_memory() - p->available / 32;
-  if (p->available > p->machine) p->available = p->machine;
+  struct backend_memory m;
+  if (!t->b->op->memory(t->b, &m, e)) return false;
+  p->machine = (int64_t)m.total;
+  p->context = (int64_t)(m.total - m.free - m.own);
+  p->available = (int64_t)(m.free + m.own);
+  p->available -= p->available / 32;
+  return true;
+}
+
+static bool find_limits(struct trainer *t, struct err *e) {
+  struct run_plan *p = &t->plan;
+  int64_t machine = (int64_t)machine_memory(), available = free_for_us(machine), process = (int64_t)process_memory() + slack;
+  p->card = !t->b->op->host_memory;
+  p->host_machine = p->card ? machine : 0;
+  p->host_allowed = p->card ? t->s->engine.wait ? machine : available : 0;
+  p->host_available = p->card ? available : 0;
+  p->host_process = p->card ? process : 0;
+  p->process = p->card ? t->opened : process;
+  p->machine = machine;
+  p->available = available;
+  if (p->card && !find_card_limits(t, e)) return false;
   p->allowed = t->s->engine.wait ? p->machine : p->available;
   if (t->s->engine.memory > 0 && t->s->engine.memory < p->allowed) p->allowed = t->s->engine.memory;
+  return true;
 }
 
 /* Where it may, and then without the other concessions at first. */
@@ -298,27 +360,39 @@ static bool offload(struct trainer *t, const struct settings *wanted, struct err
   return plan_evaluate(t, 0, e);
 }
 
+/* Back, where the machine's memory is what does not do. */
+static bool stay(struct trainer *t, const struct settings *wanted, struct err *e) {
+  const struct run_plan *p = &t->plan;
+  if (!p->offloaded || t->s->engine.offload != OFFLOAD_AUTO || !p->card || p->home == 0 || p->host_memory <= p->host_allowed) return true;
+  plan_offload_set(t, false);
+  t->own.samples.batch = wanted->samples.batch;
+  t->own.prior.batch = wanted->prior.batch;
+  t->options.recompute_blocks = 0;
+  return plan_evaluate(t, PLAN_SHORT, e) && concede(t, e);
+}
+
 static bool fit(struct trainer *t, const struct settings *wanted, struct err *e) {
   struct run_plan *p = &t->plan;
-  if (p->memory <= p->allowed) return true;
+  if (fits(p)) return true;
   if (t->s->train.mode == MODE_LORA && !offload(t, wanted, e)) return false;
-  if (p->memory > p->allowed && !concede(t, e)) return false;
-  if (p->memory > p->allowed && !offload(t, wanted, e)) return false;
-  if (p->memory > p->allowed && !concede(t, e)) return false;
-  if (p->memory > p->allowed && t->s->engine.bf16_moments && t->s->train.mode == MODE_FULL && !t->s->train.moments_bf16) {
-    t->own.train.moments_bf16 = true;
+  if (!fits(p) && !concede(t, e)) return false;
+  if (!fits(p) && !offload(t, wanted, e)) return false;
+  if (!fits(p) && !concede(t, e)) return false;
+  if (!fits(p) && !stay(t, wanted, e)) return false;
+  while (!fits(p) && t->s->train.mode == MODE_FULL && t->own.train.moments < t->s->engine.least_moments) {
+    t->own.train.moments++;
     t->own.samples.batch = wanted->samples.batch; /* there may be room for more again */
     t->options.recompute_blocks = 0;
     if (!plan_evaluate(t, PLAN_SHORT, e) || !concede(t, e)) return false;
   }
-  return p->memory <= p->allowed || plan_refuse(t, e);
+  return fits(p) || plan_refuse(t, e);
 }
 
 /* What this process had before counts for its peak, not for what fits. */
 static void count_past(struct run_plan *p) {
-  int64_t before = (int64_t)process_memory_peak() - p->memory;
+  int64_t *process = p->card ? &p->host_memory : &p->memory, before = (int64_t)process_memory_peak() - *process;
   if (before <= 0) return;
-  p->memory += before;
+  *process += before;
   p->buffers += before;
 }
 
@@ -328,9 +402,8 @@ bool plan_memory(struct trainer *t, struct err *e) {
   int photographs = t->data.photographs < MAX_INVERTED ? t->data.photographs : MAX_INVERTED;
   if (t->pdm_batch < 1 || t->pdm_batch > photographs) t->pdm_batch = photographs;
   t->options.recompute = t->s->train.recompute;
-  p->process = (int64_t)process_memory() + slack;
   p->blocks = unet_blocks(t->m->unet);
-  find_limits(t);
+  if (!find_limits(t, e)) return false;
   plan_offload_set(t, t->s->engine.offload == OFFLOAD_YES);
   bool ok = plan_evaluate(t, 0, e);
   if (ok) unet_rank_blocks(t->m->unet); /* of the pass that kept everything */
@@ -340,10 +413,11 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->samples_batch = t->own.samples.batch;
   p->prior_batch = t->own.prior.batch;
   p->pdm_batch = t->pdm_batch;
-  p->bf16_moments = t->own.train.moments_bf16;
-  p->waits = p->memory > p->available;
-  p->replanned = (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO) || t->options.recompute_blocks > 0 || p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch ||
-                 p->pdm_batch < photographs || p->bf16_moments != wanted.train.moments_bf16;
+  p->moments_kind = t->own.train.moments;
+  p->waits = p->memory > p->available || (p->card && p->host_memory > p->host_available);
+  p->replanned = (p->offloaded && t->s->engine.offload == OFFLOAD_AUTO) || t->options.recompute_blocks > 0 ||
+                 p->samples_batch < wanted.samples.batch || p->prior_batch < wanted.prior.batch || p->pdm_batch < photographs ||
+                 p->moments_kind != wanted.train.moments;
   if (ok) tell_concessions(t, &wanted);
   if (ok) count_past(p);
   return ok;

@@ -29,7 +29,7 @@ static int64_t taken(const struct trainer *t, int64_t bytes) {
 void plan_offload_parts(struct trainer *t) {
   struct run_plan *p = &t->plan;
   struct param_set *set[3];
-  enum dtype moments = t->s->train.moments_bf16 ? DT_BF16 : DT_F32;
+  enum dtype moments = moments_type(t->s);
   bool ema = t->s->train.ema_decay > 0;
   p->home = p->away = 0;
   if (!p->offloaded) return;
@@ -42,9 +42,9 @@ void plan_offload_parts(struct trainer *t) {
   for (int i = 0; i < t->sets; i++) {
     if (!t->set[i]->lodge) continue;
     p->gradients -= taken(t, t->set[i]->count * 4);
-    p->moments -= 2 * taken(t, t->set[i]->count * (int64_t)dtype_size(moments));
+    p->moments -= plan_moments(t, t->set[i]->count);
     if (ema) p->averaged -= taken(t, t->set[i]->count * 4);
-    p->away += offload_host_bytes(t->b, t->set[i], moments, ema);
+    p->away += offload_host_bytes(t->b, t->set[i], offload_moments(moments), ema);
   }
   *(p->home > 0 ? &p->gradients : &p->weights) += need.chunks;
 }

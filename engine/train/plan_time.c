@@ -205,7 +205,7 @@ static double trained(const struct trainer *t) {
 
 /* Norm, update, average, zeroing: bytes of every parameter. */
 static double optimizer_seconds(const struct trainer *t, const struct rates *r) {
-  double bytes = 4 + 4 + 12 + (t->s->train.moments_bf16 ? 8 : 16) + (t->s->train.ema_decay > 0 ? 12 : 0);
+  double bytes = 4 + 4 + 12 + 4 * (double)dtype_size(moments_type(t->s)) + (t->s->train.ema_decay > 0 ? 12 : 0);
   return trained(t) * bytes / (t->plan.home > 0 && !t->b->op->host_memory ? host_rate : r->memory);
 }
 

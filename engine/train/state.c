@@ -89,8 +89,10 @@ static bool each_block(const char *dir, const struct optimizer *o, const char *c
     const struct block block[] = {{dir, names[i], "weights", optimizer_weights(o, i), DT_F32, g->set->count},
                                   {dir, names[i], "moment1", g->m.data, g->m.type, g->set->count},
                                   {dir, names[i], "moment2", g->v.data, g->v.type, g->set->count},
+                                  {dir, names[i], "scale1", g->m_scale.data, DT_F32, g->m_scale.data ? tensor_count(&g->m_scale) : 0},
+                                  {dir, names[i], "scale2", g->v_scale.data, DT_F32, g->v_scale.data ? tensor_count(&g->v_scale) : 0},
                                   {dir, names[i], "average", g->ema, DT_F32, g->ema ? g->set->count : 0}};
-    for (int j = 0; ok && j < 4; j++) ok = f(optimizer_backend(o, i), block + j, buffer, e);
+    for (size_t j = 0; ok && j < sizeof block / sizeof *block; j++) ok = f(optimizer_backend(o, i), block + j, buffer, e);
   }
   free(buffer);
   return ok;
@@ -263,7 +265,8 @@ int64_t state_bytes(const struct optimizer *o) {
   int64_t bytes = 16384;
   for (int i = 0; i < o->groups; i++) {
     const struct opt_group *g = o->group + i;
-    bytes += g->set->count * (int64_t)(sizeof(float) * (g->ema ? 2 : 1) + 2 * dtype_size(g->m.type)) + 16384;
+    const struct param_set *set = g->set;
+    bytes += set->count * (int64_t)sizeof(float) + (int64_t)optimizer_bytes(&set, 1, g->m.type, g->ema != NULL) + 16384;
   }
   return bytes;
 }

@@ -47,6 +47,7 @@ bool trainer_open_model(struct trainer *t, struct err *e) {
                          .train_text = !lora && s->train.text_encoder,
                          .unet_lora = lora ? &unet : NULL,
                          .text_lora = lora && s->train.text_encoder ? &text : NULL,
+                         .half_gradients = s->train.gradients == GRADIENTS_BF16,
                          .seed = s->train.seed,
                          .config = s->model.config,
                          .start_from = s->train.start_from,
@@ -162,7 +163,7 @@ static bool identity(const struct trainer *t, char out[65], struct err *e) {
                            s->prior.guidance};
   const int whole[] = {(int)s->train.mode,   s->train.text_encoder,   s->train.batch,      s->train.accumulation,
                        s->train.schedule,    s->train.warmup,         s->train.width,      s->train.height,
-                       s->train.center_crop, (int)s->train.precision, s->train.rank,       s->train.moments_bf16,
+                       s->train.center_crop, (int)s->train.precision, s->train.rank,       s->train.moments + 16 * s->train.gradients,
                        s->train.flip,        s->losses.instance,      s->losses.prior,     s->losses.pdm,
                        s->losses.mask_dm,    s->losses.mask_pdm,      s->losses.pdm_steps, s->prior.sampler,
                        s->prior.steps,       s->prior.latents,        t->data.photographs, s->losses.prior && s->losses.mask_prior};
@@ -264,9 +265,14 @@ static bool untrained_stages(struct trainer *t, struct err *e) {
   return ok;
 }
 
+enum dtype moments_type(const struct settings *s) {
+  static const enum dtype type[] = {[MOMENTS_FP32] = DT_F32, [MOMENTS_BF16] = DT_BF16, [MOMENTS_8BIT] = DT_U8};
+  return type[s->train.moments];
+}
+
 static bool open_optimizer(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
-  if (!optimizer_init(&t->opt, t->b, t->set, t->sets, s->train.moments_bf16 ? DT_BF16 : DT_F32, s->train.ema_decay > 0, e)) return false;
+  if (!optimizer_init(&t->opt, t->b, t->set, t->sets, moments_type(s), s->train.ema_decay > 0, e)) return false;
   t->opt.beta1 = (float)s->train.beta1;
   t->opt.beta2 = (float)s->train.beta2;
   t->opt.eps = (float)s->train.epsilon;
@@ -413,9 +419,27 @@ static void tell_peak(const struct trainer *t) {
   forecast_text(&t->forecast, times, sizeof times);
   if (*times) tell(t->sink, LOG_INFO, "time: %s", times);
   const double mib = 1.0 / (1 << 20);
-  if (r->memory_planned > 0)
+  if (r->card)
+    tell(t->sink, LOG_INFO, "memory of the card: the peak was %.1f MiB, %.1f were planned; of the machine: the peak was %.1f MiB, %.1f were planned",
+         (double)r->memory_peak * mib, (double)r->memory_planned * mib, (double)r->host_peak * mib, (double)r->host_planned * mib);
+  else if (r->memory_planned > 0)
     tell(t->sink, LOG_INFO, "memory: the peak was %.1f MiB, %.1f were planned; of the passes' %.1f MiB, %.1f were used",
          (double)r->memory_peak * mib, (double)r->memory_planned * mib, (double)r->work_planned * mib, (double)r->work_touched * mib);
+}
+
+/* A card's own figure cannot be had from one that is lost. */
+static void note_memory(const struct trainer *t) {
+  struct run_result *r = t->out;
+  struct backend_memory m = {0};
+  struct err ignored = {0};
+  r->memory_planned = t->plan.memory;
+  r->memory_peak = (int64_t)process_memory_peak();
+  if (!t->plan.card) return;
+  (void)t->b->op->memory(t->b, &m, &ignored);
+  r->card = true;
+  r->host_planned = t->plan.host_memory;
+  r->host_peak = r->memory_peak;
+  r->memory_peak = (int64_t)m.peak;
 }
 
 void trainer_release(struct trainer *t) {
@@ -501,8 +525,7 @@ bool engine_run(const struct settings *s, const struct embedded_file *embedded, 
   out->steps_done = t->state.step;
   out->last_loss = t->state.step > 0 ? t->state.last_loss : NAN;
   out->seconds = now_seconds() - t->started;
-  out->memory_planned = t->plan.memory;
-  out->memory_peak = (int64_t)process_memory_peak();
+  note_memory(t);
   if (t->m) trainer_note_work(t);
   if (t->plan.memory > 0) tell_peak(t);
   trainer_release(t);

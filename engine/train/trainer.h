@@ -35,6 +35,7 @@ struct trainer {
 
   struct backend *b, *count; /* the one that computes; the counting one, on which the model's headers are opened */
   struct model *m;
+  int64_t opened; /* bytes of a card that b took when it was opened */
   enum dtype act;
   struct dataset data;
   struct dataset_want want; /* as data was opened */
@@ -83,6 +84,7 @@ void trainer_begin(struct trainer *t, const struct settings *s, const struct emb
                    struct run_result *out);
 void trainer_release(struct trainer *t);
 void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out);
+enum dtype moments_type(const struct settings *s); /* of the optimiser's */
 bool trainer_resolution(const struct trainer *t, struct err *e);
 void trainer_note_work(struct trainer *t); /* how much of the region of the passes was touched, for the result */
 

@@ -2,7 +2,7 @@
  *   kernels    each was started at least once, and the simulator saw nothing forbidden
  *   heads      attention of every kind of head size, 512 included, causal or not
  *   refusals   products and convolutions that the libraries do not support
- *   mistakes   ten mistakes planted in kernels, each of which the comparison with ref finds
+ *   mistakes   mistakes planted in kernels, each of which the comparison with ref finds
  *   tf32       products of F32 round their factors to 10 bits when asked to, and nothing else does; not on Turing
  *   rehearsal  what a rehearsal adds up is what the calls then take
  *   failures   no driver, an old one, no card, no memory: one sentence and ERR_FIT
@@ -46,7 +46,7 @@ static void test_every_kernel_ran(void **state) {
       "column_part_kernel",  "column_sum_kernel",    "group_part_kernel",    "group_stats_kernel",  "group_norm_kernel",
       "norm_part_kernel",    "norm_param_kernel",    "group_mean_kernel",    "group_dx_kernel",     "layer_norm_kernel",
       "layer_dx_kernel",     "posterior_kernel",     "mse_part_kernel",      "mse_loss_kernel",     "mse_bwd_kernel",
-      "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "normal_kernel",       "gemm_kernel",
+      "square_part_kernel",  "square_sum_kernel",    "adamw_kernel",         "adamw8_kernel",         "normal_kernel",       "gemm_kernel",
       "pack_kernel",         "unpack_kernel",        "unfold_kernel",        "shift_kernel",        "add_bias_kernel",
       "attention_kernel_3",  "attention_kernel_5",   "attention_kernel_10",  "attention_dq_kernel_3", "attention_dq_kernel_5",
       "attention_dq_kernel_10", "attention_dkv_kernel_3", "attention_dkv_kernel_5", "attention_dkv_kernel_10", "attention_delta_kernel",
@@ -223,7 +223,8 @@ static const struct planted {
                 {9, "running sums of softmax not shrunk", "attention", DT_F32},
                 {10, "kernels packed the other way round", "conv", DT_F32},
                 {11, "a causal mask one key too wide, on tensor cores", "attention", DT_BF16},
-                {12, "attention's gradient without delta, on tensor cores", "attention", DT_BF16}};
+                {12, "attention's gradient without delta, on tensor cores", "attention", DT_BF16},
+                {13, "the root of a second moment taken for its square", "adamw8", DT_F32}};
 
 static void test_planted_mistakes(void **state) {
   (void)state;

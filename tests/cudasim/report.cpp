@@ -73,7 +73,17 @@ static bool strict_wanted() {
   return strict && strict[0] && strcmp(strict, "0") != 0;
 }
 
+/* CUDASIM_REPORT=FILE: what cudasim_report says, when the program ends. */
+static void write_report() {
+  const char *path = getenv("CUDASIM_REPORT");
+  FILE *f = path && path[0] ? fopen(path, "w") : NULL;
+  if (!f) return;
+  cudasim_report(f);
+  fclose(f);
+}
+
 static void at_exit() {
+  write_report();
   if (!strict_wanted()) return;
   int n = cudasim_check();
   if (n == 0) return;

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/moments8.h"
+#include "base/rng.h"
 #include "train/optimizer.h"
 #include "train/precision.h"
 #include "unit/reference.h"
@@ -155,6 +157,136 @@ static void test_adamw_bf16_moments(void **state) {
   tear_down(&t);
 }
 
+/* Six or seven bits of a number where it is large: each update of 1e-2 is off by up to a tenth of itself. */
+static void test_adamw_8bit_moments(void **state) {
+  struct fixture t;
+  (void)state;
+  set_up(&t, DT_U8, false);
+  ten_steps(&t, 4e-3, "AdamW, moments in 8 bits");
+  tear_down(&t);
+}
+
+/* --- moments in 8 bits ----------------------------------------------------------------------------------------------------- */
+
+/* The numbers are bitsandbytes' (tests/reference/dump_moments8.py), in its order: ascending. */
+static void test_maps(void **state) {
+  static const float map_m[] = MOMENT_MAP_M, map_v[] = MOMENT_MAP_V;
+  struct st_file *f = reference_open("moments8.safetensors");
+  int64_t n[2];
+  float *m = reference_floats(f, "m", &n[0]), *v = reference_floats(f, "v", &n[1]);
+  (void)state;
+  assert_true(n[0] == 256 && n[1] == 256);
+  for (int i = 0; i < 256; i++) {
+    float mine = i < 127 ? -map_m[127 - i] : map_m[i - 127];
+    if (!(fabsf(mine - m[i]) <= 2e-7f * fabsf(m[i])) || !(fabsf(map_v[i] - v[i]) <= 2e-7f * v[i]))
+      fail_msg("number %d: %.9g and %.9g, bitsandbytes has %.9g and %.9g", i, (double)mine, (double)map_v[i], (double)m[i], (double)v[i]);
+  }
+  free(m);
+  free(v);
+  st_close(f);
+}
+
+/* Each number is its own nearest; nothing else is nearer to what lies between, whichever byte that becomes. */
+static void test_nearest(void **state) {
+  static const float map_m[] = MOMENT_MAP_M, map_v[] = MOMENT_MAP_V;
+  (void)state;
+  for (int byte = 0; byte < 256; byte++) {
+    assert_int_equal(moment_byte_m(map_m, moment_value_m(map_m, (uint8_t)byte, 3), 3), byte);
+    assert_int_equal(moment_byte_v(map_v, moment_value_v(map_v, (uint8_t)byte, 3), 3), byte);
+  }
+  for (int i = -20000; i <= 20000; i++) {
+    float x = (float)((double)i * i * i / 8e12), found = moment_value_m(map_m, moment_byte_m(map_m, x, 1), 1);
+    for (int byte = 0; byte < 256; byte++) assert_true(fabsf(x - moment_value_m(map_m, (uint8_t)byte, 1)) >= fabsf(x - found));
+  }
+  assert_int_equal(moment_byte_v(map_v, 1e-30f, 1), 1); /* never 0 for what is not */
+  assert_int_equal(moment_byte_v(map_v, 0, 1), 0);
+  assert_int_equal(moment_byte_m(map_m, -1e-30f, 1), 0);
+  assert_int_equal(moment_byte_m(map_m, NAN, 1) + moment_byte_v(map_v, NAN, 1) + moment_byte_m(map_m, 1, 0), 0);
+}
+
+enum { WEIGHTS = 4096, LONG = 400 };
+
+struct problem {
+  struct backend *b;
+  struct param_set *set;
+  struct optimizer o;
+};
+
+static void problem_open(struct problem *p, enum dtype moments, struct err *e) {
+  int64_t n = WEIGHTS;
+  p->b = backend_open("ref", 1, e);
+  p->set = param_set_new();
+  assert_non_null(param_add(p->set, 1, &n, "w"));
+  param_set_bind(p->set, p->b->op->alloc(p->b, WEIGHTS * sizeof(float), e), p->b->op->alloc(p->b, WEIGHTS * sizeof(float), e));
+  assert_true(optimizer_init(&p->o, p->b, &p->set, 1, moments, false, e));
+  p->o.max_norm = 0;
+}
+
+static void problem_close(struct problem *p) {
+  optimizer_release(&p->o);
+  p->b->op->release(p->b, p->set->w, WEIGHTS * sizeof(float));
+  p->b->op->release(p->b, p->set->g, WEIGHTS * sizeof(float));
+  param_set_delete(p->set);
+  backend_close(p->b);
+}
+
+/* f(w) = sum of c_i (w_i - t_i)^2 / 2, c over so many decades in every block; a gradient has as much noise as itself at the start. */
+static void problem_gradient(const struct problem *p, int step, double decades) {
+  static float noise[WEIGHTS], target[WEIGHTS];
+  rng_normal(&(struct rng_counter){.seed = 1, .stream = RNG_PROBE, .index = 0}, target, 0, WEIGHTS);
+  rng_normal(&(struct rng_counter){.seed = 1, .stream = RNG_PROBE, .index = (uint32_t)step + 1}, noise, 0, WEIGHTS);
+  for (int i = 0; i < WEIGHTS; i++) {
+    double c = pow(10, -decades * (i * 37 % MOMENT_BLOCK) / MOMENT_BLOCK);
+    p->set->g[i] = (float)(c * ((double)p->set->w[i] - target[i] + noise[i]));
+  }
+}
+
+static double distance(const float *a, const float *b) {
+  double sum = 0;
+  for (int i = 0; i < WEIGHTS; i++) sum += pow((double)a[i] - (b ? b[i] : 0), 2);
+  return sqrt(sum / WEIGHTS);
+}
+
+/* How far the weights are from those of exact AdamW after LONG steps, as a share of the way that those went from their start at 0. */
+static void long_way(double decades, double allowed) {
+  static const enum dtype type[] = {DT_F32, DT_BF16, DT_U8};
+  struct problem p[3] = {{NULL}};
+  struct err e = {0};
+  for (int k = 0; k < 3; k++) problem_open(&p[k], type[k], &e);
+  for (int step = 0; step < LONG; step++)
+    for (int k = 0; k < 3; k++) {
+      problem_gradient(&p[k], step, decades);
+      assert_true(optimizer_step(&p[k].o, 2e-3, 1, &e));
+    }
+  double way = distance(p[0].set->w, NULL), bf16 = distance(p[1].set->w, p[0].set->w) / way, bytes = distance(p[2].set->w, p[0].set->w) / way;
+  print_message("gradients over %g decades, after %d steps: of the way of exact AdamW (%.3g) bf16 moments are off by %.2g, those in 8 bits by %.2g\n",
+                decades, LONG, way, bf16, bytes);
+  assert_true(bf16 > 0 && bf16 < 0.01 && bytes > 0 && bytes < allowed);
+  for (int k = 0; k < 3; k++) problem_close(&p[k]);
+}
+
+static void test_long_way(void **state) {
+  (void)state;
+  long_way(0.5, 0.06);
+  long_way(1, 0.06);
+  long_way(3, 0.1);
+}
+
+/* What exceeds fp32 makes a scale of the largest float, and no byte that is none. */
+static void test_8bit_overflow(void **state) {
+  struct problem p = {NULL};
+  struct err e = {0};
+  (void)state;
+  problem_open(&p, DT_U8, &e);
+  for (int step = 0; step < 3; step++) {
+    for (int i = 0; i < WEIGHTS; i++) p.set->g[i] = i % 5 ? 1 : 3e38f;
+    assert_true(optimizer_step(&p.o, 1e-3, 1, &e));
+  }
+  for (int i = 0; i < WEIGHTS; i++) assert_true(isfinite(p.set->w[i]));
+  for (int i = 0; i < WEIGHTS / MOMENT_BLOCK; i++) assert_true(isfinite(((float *)p.o.group[0].v_scale.data)[i]));
+  problem_close(&p);
+}
+
 static void test_not_finite(void **state) {
   struct fixture t;
   (void)state;
@@ -245,13 +377,15 @@ static void test_bytes(void **state) {
   int64_t count = t.set[0]->count + t.set[1]->count;
   assert_int_equal(optimizer_bytes(sets, PARAMS, DT_BF16, false), 4 * count);
   assert_int_equal(optimizer_bytes(sets, PARAMS, DT_F32, true), 12 * count);
+  assert_int_equal(optimizer_bytes(sets, PARAMS, DT_U8, false), 2 * count + 2 * 4 * PARAMS);
   tear_down(&t);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw),           cmocka_unit_test(test_adamw_bf16_moments),
-      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_bytes),           cmocka_unit_test(test_scaled_gradients),
+      cmocka_unit_test(test_learning_rates), cmocka_unit_test(test_adamw), cmocka_unit_test(test_adamw_bf16_moments),
+      cmocka_unit_test(test_adamw_8bit_moments), cmocka_unit_test(test_maps), cmocka_unit_test(test_nearest), cmocka_unit_test(test_long_way),
+      cmocka_unit_test(test_8bit_overflow), cmocka_unit_test(test_not_finite), cmocka_unit_test(test_bytes), cmocka_unit_test(test_scaled_gradients),
       cmocka_unit_test(test_loss_scale),     cmocka_unit_test(test_loss_scale_ends),
   };
   return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);

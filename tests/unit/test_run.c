@@ -201,7 +201,7 @@ static void full_resumes(bool away) {
   s.engine.offload = away ? OFFLOAD_YES : OFFLOAD_NO;
   s.train.text_encoder = true;
   s.train.ema_decay = 0.9;
-  s.train.moments_bf16 = true;
+  s.train.moments = MOMENTS_BF16;
   s.train.accumulation = 2;
   s.train.min_snr = 5;
   s.train.noise_offset = 0.1;
@@ -237,7 +237,7 @@ static void same_samples(const struct seen *a, const struct seen *b) {
   }
 }
 
-/* Killed again and again, states every other step: the same; averaged weights, bf16 moments, the best checkpoint and a probe in them. */
+/* Killed again and again, states every other step: the same; averaged weights, moments in 8 bits, gradients in bf16, the best checkpoint and a probe in them. */
 static void test_killed(void **state) {
   (void)state;
   static struct seen a, b;
@@ -250,7 +250,8 @@ static void test_killed(void **state) {
   struct settings s = short_run(p.model, p.images, p.run), again;
   s.subject.hold_out = "photo-2.png";
   s.train.ema_decay = 0.9;
-  s.train.moments_bf16 = true;
+  s.train.moments = MOMENTS_8BIT;
+  s.train.gradients = GRADIENTS_BF16;
   s.train.steps = 6;
   s.checkpoints.every = 1;
   s.checkpoints.keep_best = 1;

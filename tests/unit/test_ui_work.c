@@ -164,7 +164,7 @@ static void test_remedies(void **state) {
   struct remedy r[MAX_REMEDIES];
   (void)state;
   int n = remedies_of(
-      "this run needs 9.80 GiB (...); what would take less: batch = 1 (6.10 GiB, fits), moments_bf16 = true (900.0 MiB), "
+      "this run needs 9.80 GiB (...); what would take less: batch = 1 (6.10 GiB, fits), moments = 8bit (900.0 MiB), "
       "resolution = 256x384 (1.20 GiB, fits)",
       r);
   assert_int_equal(n, 3);
@@ -172,7 +172,7 @@ static void test_remedies(void **state) {
   assert_string_equal(r[0].value, "1");
   assert_string_equal(r[0].takes, "6.10 GiB");
   assert_true(r[0].fits && !r[1].fits && r[2].fits);
-  assert_string_equal(r[1].name, "moments_bf16");
+  assert_string_equal(r[1].name, "moments");
   assert_string_equal(r[2].value, "256x384");
   assert_int_equal(remedies_of("a machine with more memory is needed", r), 0);
   assert_int_equal(remedies_of("what would take less: batch", r), 0);

@@ -323,6 +323,15 @@ static void count_adamw(struct backend *b, float *w, const float *g, struct tens
   add_work(b, (double)n, 12.0 * (double)n + 2 * bytes_of(m) + 2 * bytes_of(v));
 }
 
+static void count_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to,
+                         const struct adamw *a) {
+  (void)w;
+  (void)g;
+  (void)s;
+  (void)a;
+  add_work(b, (double)(to - from), (12.0 + 4 + 16.0 / 256) * (double)(to - from));
+}
+
 const struct backend_ops backend_count = {
     .name = "count",
     .open = count_open,
@@ -367,4 +376,5 @@ const struct backend_ops backend_count = {
     .mse = count_mse,
     .sum_squares = count_sum_squares,
     .adamw = count_adamw,
+    .adamw8 = count_adamw8,
 };

@@ -48,6 +48,7 @@ static bool cpu_open(struct backend *b, struct err *e) {
   c->k = choose_kernels();
   c->wide_vectors = has_avx512(c->k);
   c->bf16_products = c->wide_vectors && has_bf16();
+  cpu_moments_open(c);
   dnnl_open(b);
   const char *lib = dnnl_name(b);
   snprintf(c->text, sizeof c->text, "cpu: %s%s%s, %d thread%s", lib ? lib : "", lib ? ", " : "", c->k->name, b->threads,
@@ -160,4 +161,5 @@ const struct backend_ops backend_cpu = {
     .mse = ref_mse,
     .sum_squares = cpu_sum_squares,
     .adamw = cpu_adamw,
+    .adamw8 = cpu_adamw8,
 };

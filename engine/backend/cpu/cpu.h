@@ -18,6 +18,13 @@ struct cpu_buffer {
   size_t rehearsed; /* the largest need of a rehearsal */
 };
 
+/* adamw8.c: from the upper half of a ratio's bits to the nearest number of a map. */
+enum { MOMENT_FIRST_BUCKET = 104 << 7 /* 2^-23 */, MOMENT_BUCKETS = 0x3f80 - MOMENT_FIRST_BUCKET + 1 };
+struct moment_lookup {
+  float tie[256]; /* between number k and the next */
+  uint8_t first[MOMENT_BUCKETS];
+};
+
 struct cpu {
   const struct kernels *k;
   struct dnnl *dnnl;  /* NULL: not in this build, or unusable */
@@ -25,6 +32,8 @@ struct cpu {
   bool bf16_products; /* AVX512_BF16 or AMX */
   bool rehearsing;    /* backend.h: rehearse */
   struct cpu_buffer scratch, scratch2;
+  struct moment_lookup lookup_m, lookup_v;
+  float value_m[256]; /* of each byte, at scale 1 */
   char text[128];
 };
 
@@ -173,6 +182,8 @@ void cpu_layer_norm_bwd(struct backend *b, struct tensor *dx, const struct tenso
                         struct param *gamma, struct param *beta);
 double cpu_sum_squares(struct backend *b, const float *x, int64_t n);
 void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t count, const struct adamw *a);
+void cpu_moments_open(struct cpu *c);
+void cpu_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 void cpu_normal(struct backend *b, struct tensor *out, const struct rng_counter *c);
 void cpu_attention(struct backend *b, struct tensor *o, struct tensor *lse, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, const struct attention_shape *s);

@@ -37,6 +37,7 @@ struct cuda {
   cudaEvent_t mark[BACKEND_MARKS];
   bool rehearsing; /* backend.h: rehearse */
   struct err lost; /* what made the context unusable */
+  size_t own, peak; /* bytes of device memory that are taken, and the most that were */
   struct cuda_libraries *libraries;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
@@ -73,7 +74,8 @@ void cuda_launched(struct backend *b, const char *kernel); /* after each launch 
 
 size_t cuda_taken(size_t bytes);
 void *cuda_alloc(struct backend *b, size_t bytes, struct err *e);
-void cuda_release(struct backend *b, void *p, size_t bytes);
+void cuda_release(struct backend *b, void *p, size_t bytes); /* bytes: as given to cuda_alloc */
+bool cuda_memory(struct backend *b, struct backend_memory *out, struct err *e);
 void cuda_upload(struct backend *b, void *dst, const void *src, size_t bytes);
 void cuda_download(struct backend *b, void *dst, const void *src, size_t bytes);
 void cuda_move(struct backend *b, void *dst, const void *src, size_t bytes);
@@ -237,6 +239,7 @@ void cuda_mse(struct backend *b, double *loss, struct tensor *dpred, const struc
               const struct tensor *mask, const float *weight);
 double cuda_sum_squares(struct backend *b, const float *x, int64_t n);
 void cuda_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
+void cuda_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 
 /* Tests plant mistakes in kernels: each place names the right value and, by number, a wrong one. Always the right one outside of them. */
 #ifdef CUDA_MISTAKES

@@ -191,6 +191,7 @@ const struct backend_ops backend_cuda = {
     .move = cuda_move,
     .drop_pack = cuda_drop_pack,
     .taken = cuda_taken,
+    .memory = cuda_memory,
     .rehearse = cuda_rehearse,
     .has_tf32 = cuda_has_tf32,
     .host_alloc = cuda_host_alloc,
@@ -236,4 +237,5 @@ const struct backend_ops backend_cuda = {
     .mse = cuda_mse,
     .sum_squares = cuda_sum_squares,
     .adamw = cuda_adamw,
+    .adamw8 = cuda_adamw8,
 };

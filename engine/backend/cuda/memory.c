@@ -18,7 +18,12 @@ static void *take(struct backend *b, size_t bytes, struct err *e) {
   void *p = NULL;
   size_t n = cuda_taken(bytes), free_bytes = 0, total = 0;
   cudaError_t status = n ? cudaMalloc(&p, n) : cudaErrorMemoryAllocation;
-  if (status == cudaSuccess) return p;
+  if (status == cudaSuccess) {
+    struct cuda *c = cuda_of(b);
+    c->own += n;
+    if (c->own > c->peak) c->peak = c->own;
+    return p;
+  }
   if (status != cudaErrorMemoryAllocation) {
     cuda_check(b, e, status, "taking memory");
     return NULL;
@@ -34,7 +39,7 @@ static void *take(struct backend *b, size_t bytes, struct err *e) {
 void *cuda_alloc(struct backend *b, size_t bytes, struct err *e) {
   void *p = take(b, bytes, e);
   if (p && !cuda_check(b, e, cudaMemsetAsync(p, 0, cuda_taken(bytes), cuda_of(b)->stream), "clearing memory")) {
-    (void)cudaFree(p);
+    cuda_release(b, p, bytes);
     return NULL;
   }
   return p;
@@ -42,8 +47,16 @@ void *cuda_alloc(struct backend *b, size_t bytes, struct err *e) {
 
 /* cudaFree waits for the kernels that may still use the block. */
 void cuda_release(struct backend *b, void *p, size_t bytes) {
-  (void)bytes;
-  if (p && cuda_of(b)->lost.code == ERR_OK) cuda_ok(b, cudaFree(p), "giving back memory");
+  if (!p) return;
+  cuda_of(b)->own -= cuda_taken(bytes);
+  if (cuda_of(b)->lost.code == ERR_OK) cuda_ok(b, cudaFree(p), "giving back memory");
+}
+
+/* The runtime's figure is the device's, with what other programs have taken. */
+bool cuda_memory(struct backend *b, struct backend_memory *out, struct err *e) {
+  *out = (struct backend_memory){.own = cuda_of(b)->own, .peak = cuda_of(b)->peak};
+  (void)cuda_idle(b); /* takes the device, for a thread that is new to it */
+  return cuda_check(b, e, cudaMemGetInfo(&out->free, &out->total), "asking for the card's memory");
 }
 
 bool cuda_memory_open(struct backend *b, struct err *e) {
@@ -57,8 +70,8 @@ void cuda_memory_close(struct backend *b) {
   struct cuda *c = cuda_of(b);
   cuda_release(b, c->scratch.p, c->scratch.bytes);
   cuda_release(b, c->work.p, c->work.bytes);
-  cuda_release(b, c->sums, 0);
-  cuda_release(b, c->bounce, 0);
+  cuda_release(b, c->sums, CUDA_SUMS * sizeof *c->sums);
+  cuda_release(b, c->bounce, CUDA_BOUNCE);
 }
 
 /* --- scratch ------------------------------------------------------------------------------------------------------------------ */

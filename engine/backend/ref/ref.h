@@ -98,5 +98,6 @@ void ref_mse(struct backend *b, double *loss, struct tensor *dpred, const struct
              const struct tensor *mask, const float *weight);
 double ref_sum_squares(struct backend *b, const float *x, int64_t n);
 void ref_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
+void ref_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 
 #endif

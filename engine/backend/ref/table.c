@@ -57,4 +57,5 @@ const struct backend_ops backend_ref = {
     .mse = ref_mse,
     .sum_squares = ref_sum_squares,
     .adamw = ref_adamw,
+    .adamw8 = ref_adamw8,
 };
