@@ -1,6 +1,7 @@
 /* queue: what waits to be trained, and training it without the interface: from cron, or when the interface has been left. */
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,14 @@
 #include "ui/store.h"
 
 enum { LOOK_SECONDS = 2 }; /* between two looks at whether a run is under way */
+enum { MOST_DEVICES = 16 };
+
+/* What trains: one run at a time. */
+struct worker {
+  struct queue queue; /* for its turn; device "": what the profiles say */
+  pid_t pid;          /* of its run; 0: none */
+  char dir[3400];
+};
 
 struct queue_work {
   struct config config;
@@ -24,7 +33,10 @@ struct queue_work {
   struct queue queue;
   sigset_t wanted; /* SIGCHLD and what ends the program: taken by sigtimedwait alone */
   int stopped;     /* by this signal; 0: by none */
+  int told;        /* the signal that the runs were sent */
   int failed;      /* runs */
+  struct worker worker[MOST_DEVICES];
+  int workers;
 };
 
 /* --- changing the queue ------------------------------------------------------------------------------------------------------------ */
@@ -69,8 +81,8 @@ static int wait_signal(struct queue_work *w, int seconds) {
 }
 
 /* A process group of its own: Ctrl-C reaches the run through us, once. */
-static pid_t start_run(struct queue_work *w, const char *profile, const char *dir, struct err *e) {
-  const char *const argument[] = {"pdmbooth-tui", "--batch", profile, "--run-dir", dir, NULL};
+static pid_t start_run(struct queue_work *w, const struct worker *k, const char *profile, struct err *e) {
+  const char *const argument[] = {"pdmbooth-tui", "--batch", profile, "--run-dir", k->dir, *k->queue.device ? "--device" : NULL, k->queue.device, NULL};
   pid_t pid = fork();
   if (pid < 0) err_set_errno(e, ERR_FAILED, "the run cannot be started");
   if (pid) return pid;
@@ -80,28 +92,30 @@ static pid_t start_run(struct queue_work *w, const char *profile, const char *di
   _exit(127);
 }
 
-/* Waits for the run; a signal is handed to it. */
-static int wait_run(struct queue_work *w, pid_t pid) {
-  int status, told = 0;
-  while (!waitpid(pid, &status, WNOHANG)) {
-    wait_signal(w, LOOK_SECONDS);
-    if (w->stopped && !told) kill(pid, told = w->stopped == SIGHUP ? SIGTERM : w->stopped);
+static void train(struct queue_work *w, struct worker *k, const char *name) {
+  char profile[3200];
+  struct err e = {0};
+  int i = store_reload(&w->store, &e) ? store_find(&w->store, name) : -1;
+  if (i < 0 && !e.code) err_set(&e, ERR_INPUT, "%s waited in the queue, but there is no such subject any more", name);
+  if (!e.code && runs_new_directory(&w->config, name, k->dir, sizeof k->dir, &e)) {
+    fprintf(stderr, "pdmbooth-tui: queue: %s%s%s, %d more after it\n", name, *k->queue.device ? " on " : "", k->queue.device, k->queue.n);
+    k->pid = start_run(w, k, subject_profile(&w->store.subject[i], profile, sizeof profile), &e);
   }
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (!e.code) return;
+  say_error(&e);
+  k->pid = 0;
+  w->failed++;
+  queue_turn_over(&k->queue);
 }
 
-static void train(struct queue_work *w, const char *name) {
-  char profile[3200], dir[3400];
-  struct err e = {0};
-  int k = store_reload(&w->store, &e) ? store_find(&w->store, name) : -1;
-  if (k < 0 && !e.code) err_set(&e, ERR_INPUT, "%s waited in the queue, but there is no such subject any more", name);
-  if (!e.code && !runs_new_directory(&w->config, name, dir, sizeof dir, &e)) k = -1;
-  if (!e.code) fprintf(stderr, "pdmbooth-tui: queue: %s, %d more after it\n", name, w->queue.n);
-  pid_t pid = e.code ? -1 : start_run(w, subject_profile(&w->store.subject[k], profile, sizeof profile), dir, &e);
-  if (e.code) say_error(&e);
-  int status = pid > 0 ? wait_run(w, pid) : (int)e.code;
-  if (pid > 0) rmdir(dir); /* a run that was refused at once leaves an empty directory */
+/* Whether its run has ended. */
+static void look_after(struct queue_work *w, struct worker *k) {
+  int status;
+  if (!k->pid || waitpid(k->pid, &status, WNOHANG) != k->pid) return;
+  rmdir(k->dir); /* a run that was refused at once leaves an empty directory */
   if (status && !w->stopped) w->failed++;
+  k->pid = 0;
+  queue_turn_over(&k->queue);
 }
 
 static bool run_under_way(struct queue_work *w) {
@@ -110,33 +124,79 @@ static bool run_under_way(struct queue_work *w) {
   return runs_working(&w->runs) != NULL;
 }
 
-static int run_queue(struct queue_work *w) {
+/* The next one for whoever has nothing to do. Where devices were named, others' runs are not waited for. */
+static void give_work(struct queue_work *w, struct worker *k) {
   char name[QUEUE_NAME];
+  queue_read(&k->queue);
+  if (k->pid || !k->queue.n || w->stopped || (w->workers == 1 && run_under_way(w))) return;
+  if (queue_take(&k->queue, name)) train(w, k, name);
+}
+
+/* A signal is handed to the runs. */
+static void stop_runs(struct queue_work *w) {
+  if (!w->stopped || w->told) return;
+  w->told = w->stopped == SIGHUP ? SIGTERM : w->stopped;
+  for (int i = 0; i < w->workers; i++) {
+    if (w->worker[i].pid) kill(w->worker[i].pid, w->told);
+  }
+}
+
+static bool work_left(struct queue_work *w) {
+  bool left = false;
+  queue_read(&w->queue);
+  for (int i = 0; i < w->workers; i++) left |= w->worker[i].pid != 0;
+  return left || (w->queue.n && !w->stopped);
+}
+
+static int run_queue(struct queue_work *w) {
   sigemptyset(&w->wanted);
   for (size_t i = 0; i < 4; i++) sigaddset(&w->wanted, (const int[]){SIGCHLD, SIGTERM, SIGINT, SIGHUP}[i]);
   sigprocmask(SIG_BLOCK, &w->wanted, NULL);
-  for (queue_read(&w->queue); w->queue.n && !w->stopped; queue_read(&w->queue)) {
-    if (!run_under_way(w) && queue_take(&w->queue, name)) {
-      train(w, name);
-      queue_turn_over(&w->queue);
-    } else {
-      wait_signal(w, LOOK_SECONDS); /* for that run, or for another program that has the turn */
+  while (work_left(w)) {
+    for (int i = 0; i < w->workers; i++) {
+      look_after(w, &w->worker[i]);
+      give_work(w, &w->worker[i]);
     }
+    if (work_left(w)) wait_signal(w, LOOK_SECONDS); /* for a run, or for another program that has the turn */
+    stop_runs(w);
   }
   if (w->stopped) return w->stopped == SIGINT ? ERR_SIGINT : ERR_SIGTERM;
   return w->failed ? ERR_FAILED : 0;
 }
 
+/* "cuda:0,cuda:1": a worker each. NULL: one, on what the profiles say. */
+static bool make_workers(struct queue_work *w, const char *devices, struct err *e) {
+  w->workers = 1;
+  if (!devices) return true;
+  w->workers = 0;
+  for (const char *p = devices;; p++) {
+    int n = (int)strcspn(p, ",");
+    char *device = w->worker[w->workers].queue.device;
+    if (w->workers == MOST_DEVICES - 1 || !text_put(device, sizeof w->worker[0].queue.device, "%.*s", n, p) || !engine_device_is_known(device))
+      return err_set(e, ERR_USAGE, "--devices %s is not allowed: it must be devices with commas between them, such as cuda:0,cuda:1", devices);
+    for (int i = 0; i < w->workers; i++) {
+      if (!strcmp(w->worker[i].queue.device, device)) return err_set(e, ERR_USAGE, "--devices %s names %s twice", devices, device);
+    }
+    w->workers++;
+    p += n;
+    if (!*p) return true;
+  }
+}
+
 /* --- the command ------------------------------------------------------------------------------------------------------------------- */
 
-static int queue_do(struct queue_work *w, int n, char **operand, struct err *e) {
+struct queue_options {
+  const char *devices;
+};
+
+static int queue_do(struct queue_work *w, const struct queue_options *o, int n, char **operand, struct err *e) {
   const char *what = n ? operand[0] : "list";
   runs_update(&w->runs);
   queue_read(&w->queue);
   if (!strcmp(what, "list") && n <= 1)
     print_queue(w);
   else if (!strcmp(what, "run") && n == 1)
-    return run_queue(w);
+    return make_workers(w, o->devices, e) ? run_queue(w) : (int)e->code;
   else if (!strcmp(what, "add") && n > 1)
     add_all(w, n - 1, operand + 1, e);
   else if (!strcmp(what, "remove") && n > 1)
@@ -146,19 +206,14 @@ static int queue_do(struct queue_work *w, int n, char **operand, struct err *e) 
   return e->code;
 }
 
-struct queue_options {
-  int none;
-};
-
 static int queue_main(void *options, int operands, char **operand) {
-  (void)options;
   struct err e = {0};
   struct queue_work *w = calloc(1, sizeof *w);
   int status = ERR_FAILED;
   if (!w) return err_set(&e, ERR_FAILED, "out of memory"), say_error(&e);
   if (config_read(&w->config, &e) && store_open(&w->store, embedded_files, &e)) {
     runs_open(&w->runs, &w->config);
-    status = queue_do(w, operands, operand, &e);
+    status = queue_do(w, options, operands, operand, &e);
     runs_close(&w->runs);
   }
   store_close(&w->store);
@@ -166,7 +221,11 @@ static int queue_main(void *options, int operands, char **operand) {
   return e.code ? say_error(&e) : status;
 }
 
-static const struct option_spec queue_table[] = {{0}};
+static const struct option_spec queue_table[] = {
+    {"devices", "LIST", "run: train on these at the same time, one subject on each, such as cuda:0,cuda:1 (default: one after the other, on what each profile says)", OPTION_TEXT,
+     .offset = offsetof(struct queue_options, devices)},
+    {0},
+};
 
 const struct command_spec queue_command = {
     .name = "queue",
@@ -176,6 +235,7 @@ const struct command_spec queue_command = {
         "The workstation's queue, without the workstation: list (and no word at all) shows the run under way and the subjects that wait; add and remove "
         "change that; run waits for the run under way and then trains one after the other until nothing waits, as the workstation does while it is open, and "
         "as it has done in the background when it is left with a queue.\n"
+        "With --devices it trains on several cards at once, one subject on each, and does not wait for runs that others have begun.\n"
         "run prints the summary of each run on standard output. A run that fails does not keep the next one from being trained; the status is then 1. On SIGTERM "
         "or SIGINT the run under way is saved and stopped, the others go on waiting.",
     .options = queue_table,

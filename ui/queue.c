@@ -94,10 +94,11 @@ void queue_remove(struct queue *q, const char *name) {
 }
 
 static bool take_turn(struct queue *q) {
-  char path[PATH_BYTES + 20], holder[LOCK_TEXT];
+  char path[PATH_BYTES + 40], holder[LOCK_TEXT], name[40];
   struct err ignored = {0};
   if (q->taken) return true;
-  q->taken = place("queue.turn", path, sizeof path) && lock_take(&q->turn, path, holder, &ignored) == LOCK_HELD;
+  text_put(name, sizeof name, "queue.turn%s%s", *q->device ? "." : "", q->device);
+  q->taken = place(name, path, sizeof path) && lock_take(&q->turn, path, holder, &ignored) == LOCK_HELD;
   return q->taken;
 }
 

@@ -12,6 +12,7 @@ struct queue {
   char name[MAX_QUEUE][QUEUE_NAME];
   int n;
   struct lock turn; /* held while a run of the queue goes on that this program has started: no other program starts the next one then */
+  char device[16];  /* the turn of this device alone, where several compute at once; "": the one turn */
   bool taken;
 };
 

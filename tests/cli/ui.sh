@@ -145,6 +145,14 @@ sed -i 1inobody state/pdmbooth/queue.txt
 "$program" queue run >out 2>err
 check "queue: what failed is told by the status" test $? -eq 1
 check "queue: and does not keep the next one back" sh -c "grep -q '\"status\":\"done\"' out && test ! -s state/pdmbooth/queue.txt"
+# two subjects at the same time, as on two cards
+refused "queue: a device that there is not" 2 "--devices gpu is not allowed" "$program" queue run --devices gpu
+refused "queue: a device twice" 2 "names cpu twice" "$program" queue run --devices cpu,cuda:1,cpu
+"$program" queue add poodle poodle2
+"$program" queue run --devices cpu,auto >out 2>err
+check "queue: on two devices" sh -c "test $? -eq 0 && test \"\$(grep -c '\"status\":\"done\"' out)\" -eq 2 && grep -q 'queue: poodle on cpu' err && grep -q 'queue: poodle2 on auto' err"
+check "queue: both at once" awk '/queue: poodle2 on auto/ { second = NR } /done|final model/ && !first { first = NR } END { exit !(second && (!first || second < first)) }' err
+rm -rf data/pdmbooth/runs/poodle2
 printf 'subject.select poodle\nt\n\n1\nsubject.select poodle2\nt\n\nq\nb\n' | timeout 60 "$program" --plain >out 2>err
 finished() { ls data/pdmbooth/runs/poodle2/*/summary.json >/dev/null 2>&1; }
 tries=0

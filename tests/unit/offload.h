@@ -3,6 +3,8 @@
 #ifndef PDMBOOTH_TESTS_OFFLOAD_H
 #define PDMBOOTH_TESTS_OFFLOAD_H
 
+#include <math.h>
+
 #include "train/checkpoint.h"
 #include "train/offload.h"
 #include "train/step.h"
