@@ -210,12 +210,30 @@ static void on_plan(void *user, const struct run_plan *p) {
   ((struct seen *)user)->recomputed = p->recomputed;
 }
 
-static void run_seen(const struct settings *s, struct seen *seen) {
+static bool run_fits(const struct settings *s, struct seen *seen) {
   struct err e = {0};
   struct run_result r;
   struct sink sink = {.user = seen, .metrics = on_metrics, .plan = on_plan};
   memset(seen, 0, sizeof *seen);
-  if (!engine_run(s, NULL, &sink, &r, &e)) fail_msg("%s", e.text);
+  bool ok = engine_run(s, NULL, &sink, &r, &e);
+  if (!ok && e.code != ERR_FIT) fail_msg("%s", e.text);
+  return ok;
+}
+
+static void run_seen(const struct settings *s, struct seen *seen) {
+  if (!run_fits(s, seen)) fail_msg("the run does not fit");
+}
+
+/* A run with some of its blocks computed again. What the process holds besides counts too and changes from run to run (under a sanitizer by more than
+   the blocks), so the limit is looked for, from the middle between all blocks and none. */
+static void run_with_some_blocks(struct settings *s, int blocks, int64_t middle, int64_t range, struct seen *seen) {
+  s->engine.memory = middle;
+  for (int tries = 0; tries < 12; tries++) {
+    bool fits = run_fits(s, seen);
+    if (fits && seen->recomputed > 0 && seen->recomputed < blocks) return;
+    s->engine.memory += fits && !seen->recomputed ? -range / 4 : range / 4;
+  }
+  fail_msg("no limit has some blocks computed again");
 }
 
 /* Some blocks computed again: the same numbers, bit for bit. */
@@ -234,12 +252,10 @@ static void test_some_blocks(void **state) {
   s.train.recompute = true;
   int64_t least = plan_of(&s).work;
   s.train.recompute = false;
-  s.engine.memory = highest(&whole) - (whole.work - least) / 2;
-  run_seen(&s, &b);
+  run_with_some_blocks(&s, whole.blocks, highest(&whole) - (whole.work - least) / 2, whole.work - least, &b);
   s.engine.memory = 0;
   run_seen(&s, &a);
   assert_int_equal(a.recomputed, 0);
-  assert_in_range(b.recomputed, 1, whole.blocks - 1);
   assert_int_equal(b.rows, 2);
   assert_memory_equal(a.row, b.row, 2 * sizeof *a.row);
   folder_remove_all(p.root);
