@@ -23,7 +23,7 @@ struct batch_options {
   struct text_list set;
   const char *run_dir, *dump;
   bool resume, wait, quiet, json;
-  const char *device;              /* NULL: as the profile says */
+  const char *device;      /* NULL: as the profile says */
   int threads, dump_steps; /* 0: not given */
   int nice;                /* 0: not given */
   bool wait_memory;

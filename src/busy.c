@@ -38,7 +38,8 @@ static void tell_wait(const struct run_plan *p, const struct sink *sink) {
   bool host = p->card && p->memory <= p->available;
   int64_t needed = host ? p->host_memory : p->memory, available = host ? p->host_available : p->available;
   text_put(text, sizeof text, "waiting for memory%s: %s are needed, %s are free, %s are missing", p->card && !host ? " of the card" : "",
-           bytes_text(needed, need, sizeof need), bytes_text(available, have, sizeof have), bytes_text(needed - available, missing, sizeof missing));
+           bytes_text(needed, need, sizeof need), bytes_text(available, have, sizeof have),
+           bytes_text(needed - available, missing, sizeof missing));
   if (sink->log) sink->log(sink->user, LOG_INFO, text);
 }
 

@@ -36,7 +36,7 @@ struct option_spec {
   enum option_type type;
   size_t offset; /* of its place in the command's options struct */
   double min, max;
-  const char *const *words; /* OPTION_WORD, OPTION_NAME; NULL ends */
+  const char *const *words;          /* OPTION_WORD, OPTION_NAME; NULL ends */
   bool (*accepts)(const char *text); /* OPTION_NAME */
 };
 

@@ -22,7 +22,7 @@ const struct command_spec *const commands[] = {
 };
 /* clang-format on */
 
-const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL}; /* and "cuda:1": backend_name_is_valid */
+const char *const device_words[] = {"auto", "cpu", "cuda", "ref", NULL};         /* and "cuda:1": backend_name_is_valid */
 const char *const precision_words[] = {"fp32", "bf16", "fp16", "tf32", NULL};    /* enum precision */
 const char *const sampler_words[] = {"pndm", "ddim", "dpmpp_2m", "euler", NULL}; /* enum sampler_kind */
 

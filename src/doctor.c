@@ -128,7 +128,8 @@ static int doctor_main(void *options, int operands, char **operand) {
 
 static const struct option_spec doctor_table[] = {
     {"json", NULL, "print one JSON object", OPTION_FLAG, AT(json)},
-    {"device", NULL, "try this engine (default auto: what a run would take)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
+    {"device", NULL, "try this engine (default auto: what a run would take)", OPTION_NAME, AT(device), .words = device_words,
+     .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"seconds", "X", "how long to measure (default 1)", OPTION_NUMBER, AT(seconds), 0, 60},
     {0},

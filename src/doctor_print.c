@@ -40,11 +40,11 @@ static void print_card(const struct gpu *g, const char *title, FILE *out) {
   char text[320];
   int n = snprintf(text, sizeof text, "%s", g->name);
   if (g->memory) n += snprintf(text + n, sizeof text - (size_t)n, ", %.1f GiB", gib(g->memory));
-  if (g->told && g->memory) n += snprintf(text + n, sizeof text - (size_t)n, ", %.1f GiB free", gib(g->free));
+  if (g->free >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %.1f GiB free", gib(g->free));
   if (g->capability) n += snprintf(text + n, sizeof text - (size_t)n, ", compute capability %d.%d", g->capability / 10, g->capability % 10);
-  if (g->told && g->temperature >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d C", g->temperature);
-  if (g->told && g->load >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d %% busy", g->load);
-  if (g->told && g->ecc >= 0) snprintf(text + n, sizeof text - (size_t)n, ", ECC %s", g->ecc ? "on" : "off");
+  if (g->temperature >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d C", g->temperature);
+  if (g->load >= 0) n += snprintf(text + n, sizeof text - (size_t)n, ", %d %% busy", g->load);
+  if (g->ecc >= 0) snprintf(text + n, sizeof text - (size_t)n, ", ECC %s", g->ecc ? "on" : "off");
   line(out, title, "%s", text);
 }
 
@@ -120,15 +120,15 @@ static void add_machine(cJSON *root, const struct doctor *d) {
 static void add_gpus(cJSON *root, const struct doctor *d) {
   cJSON *list = cJSON_AddArrayToObject(root, "gpus");
   for (int i = 0; i < d->gpu.n; i++) {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "name", d->gpu.gpu[i].name);
     const struct gpu *g = &d->gpu.gpu[i];
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", g->name);
     cJSON_AddNumberToObject(o, "memory", (double)g->memory);
-    if (g->told) cJSON_AddNumberToObject(o, "free", (double)g->free);
+    if (g->free >= 0) cJSON_AddNumberToObject(o, "free", (double)g->free);
     if (g->capability) cJSON_AddNumberToObject(o, "compute_capability", g->capability / 10.0);
-    if (g->told && g->temperature >= 0) cJSON_AddNumberToObject(o, "temperature", g->temperature);
-    if (g->told && g->load >= 0) cJSON_AddNumberToObject(o, "load", g->load);
-    if (g->told && g->ecc >= 0) cJSON_AddBoolToObject(o, "ecc", g->ecc);
+    if (g->temperature >= 0) cJSON_AddNumberToObject(o, "temperature", g->temperature);
+    if (g->load >= 0) cJSON_AddNumberToObject(o, "load", g->load);
+    if (g->ecc >= 0) cJSON_AddBoolToObject(o, "ecc", g->ecc);
     json_append(list, o);
   }
   cJSON_AddStringToObject(root, "nvidia_driver", d->gpu.driver);

@@ -24,6 +24,10 @@ static unsigned read_hex(const char *dir, const char *name) {
   return read_line(path, text, sizeof text) ? (unsigned)strtoul(text, NULL, 16) : 0;
 }
 
+static struct gpu unknown(bool nvidia) {
+  return (struct gpu){.nvidia = nvidia, .free = -1, .temperature = -1, .load = -1, .ecc = -1};
+}
+
 /* Display controllers (PCI class 03) on the bus. */
 static void list_cards(struct gpu_facts *f) {
   static const char bus[] = "/sys/bus/pci/devices";
@@ -34,7 +38,7 @@ static void list_cards(struct gpu_facts *f) {
     unsigned vendor = read_hex(dir, "vendor");
     const char *name = vendor == 0x10de ? "NVIDIA" : vendor == 0x1002 ? "AMD" : vendor == 0x8086 ? "Intel" : "other";
     struct gpu *g = &f->gpu[f->n++];
-    *g = (struct gpu){.nvidia = vendor == 0x10de};
+    *g = unknown(vendor == 0x10de);
     text_put(g->name, sizeof g->name, "%s [%04x:%04x]", name, vendor, read_hex(dir, "device"));
   }
   if (d) closedir(d);
@@ -82,7 +86,7 @@ static void take_devices(struct gpu_facts *f, void *cuda) {
   for (int i = 0; i < n && f->n < MAX_GPUS; i++) {
     struct gpu *g = &f->gpu[f->n];
     size_t bytes = 0;
-    *g = (struct gpu){.nvidia = true};
+    *g = unknown(true);
     if (get(&device, i) || name(g->name, (int)sizeof g->name, device)) continue;
     if (!memory(&bytes, device)) g->memory = (int64_t)bytes;
     f->n++;
@@ -143,7 +147,7 @@ static bool ask_card(const struct nvml *v, unsigned index, struct gpu *g) {
   struct nvml_load load;
   unsigned degrees;
   int major, minor, pending;
-  *g = (struct gpu){.nvidia = true, .told = true, .temperature = -1, .load = -1, .ecc = -1};
+  *g = unknown(true);
   if (v->card(index, &card) || v->name(card, g->name, sizeof g->name)) return false;
   if (!v->memory(card, &memory)) g->memory = (int64_t)memory.total, g->free = (int64_t)memory.free;
   if (v->capability && !v->capability(card, &major, &minor)) g->capability = 10 * major + minor;

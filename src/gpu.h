@@ -11,8 +11,7 @@ struct gpu {
   char name[128]; /* of the card where the driver tells it, else the vendor and the PCI identity */
   bool nvidia;
   int64_t memory; /* bytes, 0: not known */
-  /* What NVML tells; told: whether it did. Single figures that the card does not have are -1, capability 0. */
-  bool told;
+  /* What NVML tells; not known, or not of this card: -1, capability 0. */
   int64_t free;               /* bytes */
   int capability;             /* 90 is 9.0 */
   int temperature, load, ecc; /* degrees Celsius; percent; 0 or 1 */

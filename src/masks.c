@@ -96,7 +96,8 @@ static int masks_main(void *options, int operands, char **operand) {
 static const struct option_spec masks_table[] = {
     {"out", "DIR", "where masks, overlays and sheet.png go (default: SUBJECT-masks here)", OPTION_TEXT, AT(out)},
     {"set", "SECTION.KEY=VALUE", "override a key of the profile (repeat for more)", OPTION_LIST, AT(set)},
-    {"device", NULL, "where to compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
+    {"device", NULL, "where to compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words,
+     .accepts = engine_device_is_known},
     {"threads", "N", "threads to compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {"quiet", NULL, "say nothing but errors on standard error", OPTION_FLAG, AT(quiet)},
     {0},

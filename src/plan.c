@@ -15,7 +15,7 @@ struct plan_command_options {
   const char *run_dir;
   bool resume, json, measure, operations, wait_memory;
   const char *device; /* NULL: as the profile says */
-  int threads; /* 0: not given */
+  int threads;        /* 0: not given */
 };
 
 static void on_log(void *user, enum log_level level, const char *text) {
@@ -84,12 +84,14 @@ static const struct option_spec plan_table[] = {
     {"resume", NULL, "plan what is left of the run in --run-dir, or of the newest run of this profile", OPTION_FLAG, AT(resume)},
     {"measure", NULL, "time operations of the model's own shapes (seconds to half a minute) instead of estimating", OPTION_FLAG,
      AT(measure)},
-    {"wait-memory", NULL, "plan for the whole memory of the machine or the card, as --batch --wait-memory does, not for what is free now", OPTION_FLAG,
-     AT(wait_memory)},
+    {"wait-memory", NULL, "plan for the whole memory of the machine or the card, as --batch --wait-memory does, not for what is free now",
+     OPTION_FLAG, AT(wait_memory)},
     {"json", NULL, "print JSON", OPTION_FLAG, AT(json)},
-    {"operations", NULL, "print the operations of a training step instead, one a line: calls, floating-point operations and bytes of a call", OPTION_FLAG,
+    {"operations", NULL,
+     "print the operations of a training step instead, one a line: calls, floating-point operations and bytes of a call", OPTION_FLAG,
      AT(operations)},
-    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words, .accepts = engine_device_is_known},
+    {"device", NULL, "where it would compute (default: as the profile says)", OPTION_NAME, AT(device), .words = device_words,
+     .accepts = engine_device_is_known},
     {"threads", "N", "threads that it would compute with", OPTION_WHOLE, AT(threads), 1, 4096},
     {0},
 };

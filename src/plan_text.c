@@ -51,7 +51,8 @@ static void print_stage(const struct plan_stage *s, bool card, FILE *out) {
 
 static void print_host(const struct run_plan *p, FILE *out) {
   char context[32], peak[32], available[32], machine[32], process[32], buffers[32], weights[32], state[32];
-  fprintf(out, "  beside them %s were taken of the card by its driver, libraries and other programs\n", bytes_text(p->context, context, sizeof context));
+  fprintf(out, "  beside them %s were taken of the card by its driver, libraries and other programs\n",
+          bytes_text(p->context, context, sizeof context));
   fprintf(out, "memory of the machine: %s at the peak; %s of %s free now\n  process %s, pictures and rows %s",
           bytes_text(p->host_memory, peak, sizeof peak), bytes_text(p->host_available, available, sizeof available),
           bytes_text(p->host_machine, machine, sizeof machine), bytes_text(p->host_process, process, sizeof process),
@@ -123,12 +124,18 @@ static void number(cJSON *o, const char *name, double v) {
   cJSON_AddNumberToObject(o, name, v);
 }
 
+/* What the run takes of a memory, and what there is of it. */
+static cJSON *limits(cJSON *root, const char *name, int64_t peak, int64_t allowed, int64_t machine, int64_t available) {
+  cJSON *o = cJSON_AddObjectToObject(root, name);
+  number(o, "peak", (double)peak);
+  number(o, "allowed", (double)allowed);
+  number(o, "machine", (double)machine);
+  number(o, "available", (double)available);
+  return o;
+}
+
 static void add_host(cJSON *root, const struct run_plan *p) {
-  cJSON *o = cJSON_AddObjectToObject(root, "host_memory");
-  number(o, "peak", (double)p->host_memory);
-  number(o, "allowed", (double)p->host_allowed);
-  number(o, "machine", (double)p->host_machine);
-  number(o, "available", (double)p->host_available);
+  cJSON *o = limits(root, "host_memory", p->host_memory, p->host_allowed, p->host_machine, p->host_available);
   number(o, "process", (double)p->host_process);
   number(o, "host_weights", (double)p->home);
   number(o, "host_state", (double)p->away);
@@ -136,11 +143,7 @@ static void add_host(cJSON *root, const struct run_plan *p) {
 }
 
 static void add_memory(cJSON *root, const struct run_plan *p) {
-  cJSON *o = cJSON_AddObjectToObject(root, "memory");
-  number(o, "peak", (double)p->memory);
-  number(o, "allowed", (double)p->allowed);
-  number(o, "machine", (double)p->machine);
-  number(o, "available", (double)p->available);
+  cJSON *o = limits(root, "memory", p->memory, p->allowed, p->machine, p->available);
   number(o, "process", (double)p->process);
   number(o, "weights", (double)p->weights);
   number(o, "packed", (double)p->packed);

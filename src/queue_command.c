@@ -82,7 +82,8 @@ static int wait_signal(struct queue_work *w, int seconds) {
 
 /* A process group of its own: Ctrl-C reaches the run through us, once. */
 static pid_t start_run(struct queue_work *w, const struct worker *k, const char *profile, struct err *e) {
-  const char *const argument[] = {"pdmbooth-tui", "--batch", profile, "--run-dir", k->dir, *k->queue.device ? "--device" : NULL, k->queue.device, NULL};
+  const char *const argument[] = {"pdmbooth-tui",  "--batch", profile, "--run-dir", k->dir, *k->queue.device ? "--device" : NULL,
+                                  k->queue.device, NULL};
   pid_t pid = fork();
   if (pid < 0) err_set_errno(e, ERR_FAILED, "the run cannot be started");
   if (pid) return pid;
@@ -172,8 +173,10 @@ static bool make_workers(struct queue_work *w, const char *devices, struct err *
   for (const char *p = devices;; p++) {
     int n = (int)strcspn(p, ",");
     char *device = w->worker[w->workers].queue.device;
-    if (w->workers == MOST_DEVICES - 1 || !text_put(device, sizeof w->worker[0].queue.device, "%.*s", n, p) || !engine_device_is_known(device))
-      return err_set(e, ERR_USAGE, "--devices %s is not allowed: it must be devices with commas between them, such as cuda:0,cuda:1", devices);
+    if (w->workers == MOST_DEVICES - 1 || !text_put(device, sizeof w->worker[0].queue.device, "%.*s", n, p) ||
+        !engine_device_is_known(device))
+      return err_set(e, ERR_USAGE, "--devices %s is not allowed: it must be devices with commas between them, such as cuda:0,cuda:1",
+                     devices);
     for (int i = 0; i < w->workers; i++) {
       if (!strcmp(w->worker[i].queue.device, device)) return err_set(e, ERR_USAGE, "--devices %s names %s twice", devices, device);
     }
@@ -222,8 +225,10 @@ static int queue_main(void *options, int operands, char **operand) {
 }
 
 static const struct option_spec queue_table[] = {
-    {"devices", "LIST", "run: train on these at the same time, one subject on each, such as cuda:0,cuda:1 (default: one after the other, on what each profile says)", OPTION_TEXT,
-     .offset = offsetof(struct queue_options, devices)},
+    {"devices", "LIST",
+     "run: train on these at the same time, one subject on each, such as cuda:0,cuda:1 (default: one after the other, on what each "
+     "profile says)",
+     OPTION_TEXT, .offset = offsetof(struct queue_options, devices)},
     {0},
 };
 
@@ -232,12 +237,12 @@ const struct command_spec queue_command = {
     .operands = "[list|run|add SUBJECT...|remove SUBJECT...]",
     .summary = "show or train what waits to be trained",
     .about =
-        "The workstation's queue, without the workstation: list (and no word at all) shows the run under way and the subjects that wait; add and remove "
-        "change that; run waits for the run under way and then trains one after the other until nothing waits, as the workstation does while it is open, and "
-        "as it has done in the background when it is left with a queue.\n"
+        "The workstation's queue, without the workstation: list (and no word at all) shows the run under way and the subjects that wait; "
+        "add and remove change that; run waits for the run under way and then trains one after the other until nothing waits, as the "
+        "workstation does while it is open, and as it has done in the background when it is left with a queue.\n"
         "With --devices it trains on several cards at once, one subject on each, and does not wait for runs that others have begun.\n"
-        "run prints the summary of each run on standard output. A run that fails does not keep the next one from being trained; the status is then 1. On SIGTERM "
-        "or SIGINT the run under way is saved and stopped, the others go on waiting.",
+        "run prints the summary of each run on standard output. A run that fails does not keep the next one from being trained; the "
+        "status is then 1. On SIGTERM or SIGINT the run under way is saved and stopped, the others go on waiting.",
     .options = queue_table,
     .options_size = sizeof(struct queue_options),
     .run = queue_main,

@@ -51,7 +51,8 @@ static bool is_one_of(const char *name, const char *const *list) {
 }
 
 static const char *string_of(const char *name, bool direct) {
-  static const char *const scrolling[] = {"csr", "ind", "ri", "indn", "rin", "il1", "dl1", "il", "dl", NULL}, *const palette[] = {"initc", "initp", "oc", NULL};
+  static const char *const scrolling[] = {"csr", "ind", "ri", "indn", "rin", "il1", "dl1", "il", "dl", NULL};
+  static const char *const palette[] = {"initc", "initp", "oc", NULL};
   if (is_one_of(name, scrolling)) return NULL;
   if (direct && strcmp(name, "setaf") == 0) return foreground;
   if (direct && strcmp(name, "setab") == 0) return background;
@@ -168,7 +169,7 @@ char *description_copy(const char *term, bool direct) {
     free(all);
     return NULL;
   }
-  bool numbered = tigetnum((char *)"RGB") > 0;                                             /* bits of each colour, which the copy has no place for */
+  bool numbered = tigetnum((char *)"RGB") > 0; /* bits of each colour, which the copy has no place for */
   if (tigetflag((char *)"RGB") > 0 || tigetnum((char *)"colors") < 8) direct = false; /* it has them, or no colours at all */
   put_standard(&all[0], &all[1], term, direct);
   put_extended(&all[0], &all[1], direct);

@@ -127,7 +127,8 @@ static void add_cells(struct frame *f, const struct canvas *c, const unsigned ch
     bool there = false; /* the cursor is already at x */
     for (int x = r.x; x < r.x + r.w; x++) {
       const struct cell *cell = canvas_at(c, x, y);
-      bool is_new = is_changed(changed, c, x, y), wanted = choice == CELLS_OWN ? is_new && theme_writes_beside(theme, cell) : choice == CELLS_ALL || !is_new;
+      bool is_new = is_changed(changed, c, x, y),
+           wanted = choice == CELLS_OWN ? is_new && theme_writes_beside(theme, cell) : choice == CELLS_ALL || !is_new;
       if (wanted && cell->width > 0) {
         if (!there) add_format(f, "\033[%d;%dH", y + 1, x + 1);
         add_look(f, &pen, theme_look(theme, cell), theme->depth);

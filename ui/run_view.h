@@ -34,7 +34,7 @@ struct run_view {
   double live_at;   /* when live.txt was written, seconds since 1970 */
   int steps;        /* of the profile, as rate: the base of the schedule */
   double rate;
-  bool lora;        /* of the profile: its mode */
+  bool lora; /* of the profile: its mode */
   const char *prompt[MAX_TEST_PROMPTS];
   int prompts;
   uint64_t seed;        /* of the first picture of a prompt */

@@ -194,6 +194,17 @@ static void test_fewer_bits(void **state) {
 
 /* --- the result -------------------------------------------------------------------------------------------------------------------------- */
 
+/* Everything is trained, on the photographs alone; nothing is sampled or saved. */
+static struct settings steps_only(const struct place *p, int steps) {
+  struct settings s = short_run(p->model, p->images, p->run);
+  s.train.mode = MODE_FULL;
+  s.train.text_encoder = true;
+  s.train.steps = steps;
+  s.samples.every = s.checkpoints.every = s.prompts.tests = 0;
+  s.losses.prior = s.losses.pdm = s.checkpoints.save_weights = false;
+  return s;
+}
+
 struct seen {
   struct metrics row[8];
   int rows, recomputed;
@@ -242,12 +253,8 @@ static void test_some_blocks(void **state) {
   struct place p;
   struct seen a, b;
   place_make(&p, "../assets/tiny-sd", 2, 64, 64);
-  struct settings s = short_run(p.model, p.images, p.run);
-  s.train.mode = MODE_FULL;
-  s.train.text_encoder = true;
+  struct settings s = steps_only(&p, 2);
   s.train.batch = 2;
-  s.train.steps = 2, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0, s.losses.prior = s.losses.pdm = false;
-  s.checkpoints.save_weights = false;
   struct run_plan whole = plan_of(&s);
   s.train.recompute = true;
   int64_t least = plan_of(&s).work;
@@ -267,11 +274,7 @@ static void test_half_gradients(void **state) {
   struct place p;
   struct seen a, b;
   place_make(&p, "data/sd1", 2, 64, 64);
-  struct settings s = short_run(p.model, p.images, p.run);
-  s.train.mode = MODE_FULL;
-  s.train.text_encoder = true;
-  s.train.steps = 3, s.samples.every = s.checkpoints.every = 0, s.prompts.tests = 0, s.losses.prior = s.losses.pdm = false;
-  s.checkpoints.save_weights = false;
+  struct settings s = steps_only(&p, 3);
   run_seen(&s, &a);
   s.train.gradients = GRADIENTS_BF16;
   s.train.moments = MOMENTS_8BIT;

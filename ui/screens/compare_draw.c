@@ -102,7 +102,8 @@ static void draw_grid(struct app *a, struct rect r, struct compare_state *s) {
       show_cell(a, s, cell, s->first_x + i, row);
     }
     int used = s->columns - s->first_x < columns ? s->columns - s->first_x : columns;
-    draw_prompt(a, (struct rect){r.x, y, used * w - 1, 1}, (struct rect){r.x + (s->x - s->first_x) * w, y, w - 1, row == s->y}, s->prompt[row]);
+    draw_prompt(a, (struct rect){r.x, y, used * w - 1, 1}, (struct rect){r.x + (s->x - s->first_x) * w, y, w - 1, row == s->y},
+                s->prompt[row]);
   }
 }
 
