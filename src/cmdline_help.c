@@ -93,10 +93,16 @@ void cmdline_general_help(const struct command_spec *const *commands, int width,
     if (n > at && n <= WIDEST_NAME) at = n;
   }
   fputs(
-      "Usage: pdmbooth-tui --batch PROFILE.ini [OPTION...]\n"
+      "Usage: pdmbooth-tui [--plain] [--attach RUN_DIR]\n"
+      "       pdmbooth-tui --batch PROFILE.ini [OPTION...]\n"
       "       pdmbooth-tui COMMAND [OPERAND...] [OPTION...]\n"
       "       pdmbooth-tui --help | --version\n\n",
       out);
+  cmdline_wrap(
+      "Without a command, on a terminal, it opens the workstation: subjects, masks, prompts, training, comparison; ? shows the keys. --plain "
+      "prints what changes line by line and reads actions as lines, --attach opens a run on the Train screen.",
+      0, width, out);
+  fputc('\n', out);
   for (int i = 0; commands[i]; i++) {
     text_put(name, sizeof name, "%s %s", commands[i]->name, commands[i]->operands);
     print_item(name, commands[i]->summary, at + 2 * INDENT, width, out);

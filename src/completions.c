@@ -98,8 +98,10 @@ void completions_bash(FILE *out) {
       out);
   bash_key_values(out);
   fputs(
+      "  if [[ -z $command && $previous == --attach ]]; then\n"
+      "    compopt -o filenames 2>/dev/null\n    COMPREPLY=($(compgen -d -- \"$current\"))\n    return\n  fi\n"
       "  if [[ -z $command ]]; then\n"
-      "    COMPREPLY=($(compgen -W \"$names --help --version\" -- \"$current\"))\n    return\n  fi\n",
+      "    COMPREPLY=($(compgen -W \"$names --plain --attach --help --version\" -- \"$current\"))\n    return\n  fi\n",
       out);
   bash_options(out);
   bash_values(out);

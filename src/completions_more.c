@@ -63,8 +63,11 @@ void completions_zsh(FILE *out) {
     fputs("'\n", out);
   }
   fputs(
+      "    '--plain:open the workstation line by line'\n    '--attach:open a run in the workstation'\n"
       "    '--help:say what there is'\n    '--version:print the version'\n  )\n"
       "  if ((CURRENT == 2)); then\n    _describe command names\n    return\n  fi\n"
+      "  if [[ ${words[2]} == --(attach|plain) ]]; then\n"
+      "    _arguments '--plain[line by line]' '--attach[open this run]:directory:_files -/'\n    return\n  fi\n"
       "  local name=${words[2]}\n  shift words\n  ((CURRENT--))\n  case $name in\n",
       out);
   for (int i = 0; commands[i]; i++) {
@@ -130,6 +133,8 @@ void completions_fish(FILE *out) {
     fputs("'\n", out);
   }
   fputs(
+      "complete -c pdmbooth-tui -n __pdmbooth_tui_none -f -l plain -d 'open the workstation line by line'\n"
+      "complete -c pdmbooth-tui -n __pdmbooth_tui_none -x -l attach -a '(__fish_complete_directories)' -d 'open a run in the workstation'\n"
       "complete -c pdmbooth-tui -n __pdmbooth_tui_none -f -l version -d 'print the version'\n"
       "complete -c pdmbooth-tui -l help -d 'say what there is'\n",
       out);

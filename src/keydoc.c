@@ -83,8 +83,9 @@ static void man_value(const char *text, FILE *out) {
 }
 
 static void synopsis_man(FILE *out) {
+  fputs(".B pdmbooth\\-tui\n[\\fB\\-\\-plain\\fR] [\\fB\\-\\-attach\\fR \\fIRUN_DIR\\fR]\n", out);
   for (int i = 0; commands[i]; i++) {
-    fputs(i ? ".br\n.B pdmbooth\\-tui " : ".B pdmbooth\\-tui ", out);
+    fputs(".br\n.B pdmbooth\\-tui ", out);
     man_text(commands[i]->name, out);
     fputs("\n", out);
     man_value(commands[i]->operands, out);

@@ -13,7 +13,7 @@ refused "wrong number" 2 "--threads none is not allowed: it must be a whole numb
 refused "wrong word" 2 "--device gpu is not allowed: it must be auto, cpu, cuda or ref" "$program" --batch embedded:demo --device gpu
 refused "sample without prompt" 2 "needs --prompt" "$program" sample embedded
 refused "sheet without picture" 2 "at least one picture" "$program" sheet out.png
-check "help" sh -c '"$0" --help | grep -q "^Usage: pdmbooth-tui --batch" && "$0" sample --help | grep -q -e --latents && "$0" --batch --help | grep -q -e --resume' "$program"
+check "help" sh -c '"$0" --help | grep -q "pdmbooth-tui --batch" && "$0" --help | grep -q -e "--attach opens a run" && "$0" sample --help | grep -q -e --latents && "$0" --batch --help | grep -q -e --resume' "$program"
 check "version" sh -c '"$0" --version | grep -q "^pdmbooth-tui [0-9]"' "$program"
 
 # --- the profile (test_profile has every kind; here the whole way to the exit code)

@@ -41,6 +41,9 @@ offers() {
 if command -v bash >/dev/null; then
   check "bash: a command" offers pdmbooth-tui sam sample
   check "bash: --batch" offers pdmbooth-tui --b --batch
+  check "bash: the workstation's" offers pdmbooth-tui --pl --plain
+  mkdir a-run
+  check "bash: a run to attach" offers pdmbooth-tui --attach a- a-run
   check "bash: an option" offers pdmbooth-tui sample --neg --negative
   check "bash: the words of an option" offers pdmbooth-tui sample x --sampler d dpmpp_2m
   check "bash: the name of a key" offers pdmbooth-tui --batch p.ini --set train.acc train.accumulation=
@@ -52,6 +55,7 @@ fi
 if command -v fish >/dev/null; then
   fish_offers() { fish -c "source completions.fish; complete -C '$1'" 2>/dev/null | cut -f 1 | grep -qx -e "$2"; }
   check "fish: a command" fish_offers 'pdmbooth-tui sam' sample
+  check "fish: the workstation's" fish_offers 'pdmbooth-tui --pl' --plain
   check "fish: an option" fish_offers 'pdmbooth-tui sample --neg' --negative
   check "fish: the words of an option" fish_offers 'pdmbooth-tui sample --sampler ' dpmpp_2m
   check "fish: the words of a key" fish_offers 'pdmbooth-tui --batch p.ini --set train.mode=' train.mode=lora
