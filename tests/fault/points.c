@@ -32,8 +32,13 @@ static struct {
   int ranges;
 } plan;
 static atomic_long points;
-static atomic_bool ready;
+static atomic_bool ready, started;
 static uint32_t place[PLACES]; /* of each point */
+
+typedef int main_function(int argc, char **argv, char **environment);
+typedef int start_function(main_function *main, int argc, char **argv, main_function *init, void (*fini)(void), void (*rtld_fini)(void),
+                           void *stack_end);
+static main_function *program;
 
 /* By system calls: streams and open() may be the ones that fail. */
 static void append(const char *path, const void *data, size_t n) {
@@ -89,7 +94,7 @@ static uint32_t place_of(const void *caller) {
 }
 
 bool fault_due(enum fault_kind kind, const char *function, const void *caller) {
-  if (!atomic_load(&ready) || kind == FAULT_NONE || kind != plan.kind) return false;
+  if (!atomic_load(&ready) || !atomic_load(&started) || kind == FAULT_NONE || kind != plan.kind) return false;
   long n = atomic_fetch_add(&points, 1) + 1;
   if (plan.at == 0 && n <= PLACES) place[n - 1] = place_of(caller);
   bool due = plan.at > 0 && (n == plan.at || (plan.stays && n > plan.at));
@@ -164,6 +169,24 @@ __attribute__((constructor)) static void begin(void) {
   snprintf(plan.report, sizeof plan.report, "%s", to != NULL ? to : "");
   dl_iterate_phdr(add_object, &objects);
   atomic_store(&ready, true);
+}
+
+static int start(int argc, char **argv, char **environment) {
+  atomic_store(&started, true);
+  return program(argc, argv, environment);
+}
+
+/* Counting begins with main: what runs before it is not the project's, but for example the CUDA runtime's, which is linked in, registers its kernels
+   there and does not look whether it got memory. */
+start_function __libc_start_main; /* the C library declares it nowhere */
+
+int __libc_start_main(main_function *main, int argc, char **argv, main_function *init, void (*fini)(void), void (*rtld_fini)(void),
+                      void *stack_end) {
+  start_function *real;
+  void *p = fault_real("__libc_start_main");
+  memcpy(&real, &p, sizeof real);
+  program = main;
+  return real(start, argc, argv, init, fini, rtld_fini, stack_end);
 }
 
 __attribute__((destructor)) static void end(void) {
