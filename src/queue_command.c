@@ -17,7 +17,6 @@
 #include "ui/store.h"
 
 enum { LOOK_SECONDS = 2 }; /* between two looks at whether a run is under way */
-enum { MOST_DEVICES = 16 };
 
 /* What trains: one run at a time. */
 struct worker {
@@ -35,7 +34,7 @@ struct queue_work {
   int stopped;     /* by this signal; 0: by none */
   int told;        /* the signal that the runs were sent */
   int failed;      /* runs */
-  struct worker worker[MOST_DEVICES];
+  struct worker worker[MAX_DEVICES];
   int workers;
 };
 
@@ -165,25 +164,13 @@ static int run_queue(struct queue_work *w) {
   return w->failed ? ERR_FAILED : 0;
 }
 
-/* "cuda:0,cuda:1": a worker each. NULL: one, on what the profiles say. */
+/* One for each device that is named here or in config.ini; where none is, one, on what the profiles say. */
 static bool make_workers(struct queue_work *w, const char *devices, struct err *e) {
-  w->workers = 1;
-  if (!devices) return true;
-  w->workers = 0;
-  for (const char *p = devices;; p++) {
-    int n = (int)strcspn(p, ",");
-    char *device = w->worker[w->workers].queue.device;
-    if (w->workers == MOST_DEVICES - 1 || !text_put(device, sizeof w->worker[0].queue.device, "%.*s", n, p) ||
-        !engine_device_is_known(device))
-      return err_set(e, ERR_USAGE, "--devices %s is not allowed: it must be devices with commas between them, such as cuda:0,cuda:1",
-                     devices);
-    for (int i = 0; i < w->workers; i++) {
-      if (!strcmp(w->worker[i].queue.device, device)) return err_set(e, ERR_USAGE, "--devices %s names %s twice", devices, device);
-    }
-    w->workers++;
-    p += n;
-    if (!*p) return true;
-  }
+  struct device_list *l = &w->config.devices;
+  if (devices && !device_list_read(l, devices, "--devices", e)) return false;
+  for (int i = 0; i < l->n; i++) text_put(w->worker[i].queue.device, sizeof w->worker[i].queue.device, "%s", l->name[i]);
+  w->workers = l->n ? l->n : 1;
+  return true;
 }
 
 /* --- the command ------------------------------------------------------------------------------------------------------------------- */
@@ -226,8 +213,8 @@ static int queue_main(void *options, int operands, char **operand) {
 
 static const struct option_spec queue_table[] = {
     {"devices", "LIST",
-     "run: train on these at the same time, one subject on each, such as cuda:0,cuda:1 (default: one after the other, on what each "
-     "profile says)",
+     "run: train on these at the same time, one subject on each, such as cuda:0,cuda:1 (default: as [queue] devices in config.ini says, "
+     "else one after the other, on what each profile says)",
      OPTION_TEXT, .offset = offsetof(struct queue_options, devices)},
     {0},
 };

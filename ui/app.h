@@ -39,6 +39,8 @@ struct app {
   void *state[SCREEN_COUNT];              /* each screen's own, made when it is first entered; freed by free() after its release */
   char subject[128];                      /* the one that the screens are about; "" none */
   struct queue queue;
+  char awaited[128]; /* a subject whose training begins in a moment, to be looked at then; "" none */
+  double awaited_until;
   bool queue_waits; /* the user has been asked whether the queue is to go on */
   char message[512];
   enum style message_style;

@@ -34,7 +34,13 @@ static bool take_line(void *user, const char *section, const char *name, const c
     c->roots++;
     return true;
   }
-  return err_set(e, ERR_USAGE, "config.ini:%d: [%s] %s is not known; possible are [ui] theme and [runs] root", line, section, name);
+  if (!strcmp(section, "queue") && !strcmp(name, "devices")) {
+    char where[64];
+    text_put(where, sizeof where, "config.ini:%d: devices", line);
+    return device_list_read(&c->devices, value, where, e);
+  }
+  return err_set(e, ERR_USAGE, "config.ini:%d: [%s] %s is not known; possible are [ui] theme, [runs] root and [queue] devices", line,
+                 section, name);
 }
 
 static void default_roots(struct config *c) {

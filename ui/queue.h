@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/lock.h"
+#include "ui/devices.h"
 
 enum { MAX_QUEUE = 32, QUEUE_NAME = 128 };
 
@@ -12,7 +13,7 @@ struct queue {
   char name[MAX_QUEUE][QUEUE_NAME];
   int n;
   struct lock turn; /* held while a run of the queue goes on that this program has started: no other program starts the next one then */
-  char device[16];  /* the turn of this device alone, where several compute at once; "": the one turn */
+  char device[DEVICE_NAME]; /* the turn of this device alone, where several compute at once; "": the one turn */
   bool taken;
 };
 

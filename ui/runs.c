@@ -15,11 +15,25 @@ static void watch(struct runs *r, const char *path) {
   if (r->inotify >= 0) inotify_add_watch(r->inotify, path, (WATCHED & ~(unsigned)IN_MODIFY) | IN_MASK_ADD);
 }
 
+static bool at_work(enum run_status s) {
+  return s == RUN_WORKING || s == RUN_PAUSED;
+}
+
 /* --- the list -------------------------------------------------------------------------------------------------------------------- */
 
-static void add_item(struct runs *r, const char *path, const char *subject, const char *name) {
+static bool is_run(const char *path) {
   char file[4096];
-  if (!text_put(file, sizeof file, "%s/profile.ini", path) || !is_file(file) || runs_find(r, path) >= 0) return;
+  return text_put(file, sizeof file, "%s/profile.ini", path) && is_file(file);
+}
+
+/* A directory that is no run at work: it may become one, or be gone on with, and then a file comes into it. One event is enough to look again. */
+static void await_work(struct runs *r, const char *path) {
+  if (r->inotify < 0 || !strcmp(path, r->view.path) || (is_run(path) && at_work(run_state_of(path, NULL, 0, NULL, 0)))) return;
+  inotify_add_watch(r->inotify, path, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR | IN_ONESHOT);
+}
+
+static void add_item(struct runs *r, const char *path, const char *subject, const char *name) {
+  if (!is_run(path) || runs_find(r, path) >= 0) return;
   if (r->n == r->cap) {
     int cap = r->cap ? r->cap * 2 : 32;
     struct run_item *more = realloc(r->item, (size_t)cap * sizeof *more);
@@ -43,9 +57,19 @@ static void scan_subject(struct runs *r, const char *folder, const char *subject
   watch(r, folder);
   DIR *d = opendir(folder);
   for (struct dirent *x; d && (x = readdir(d));) {
-    if (*x->d_name != '.' && text_put(path, sizeof path, "%s/%s", folder, x->d_name)) add_item(r, path, subject, x->d_name);
+    if (*x->d_name == '.' || !text_put(path, sizeof path, "%s/%s", folder, x->d_name)) continue;
+    await_work(r, path); /* before it is looked at, so that nothing is missed */
+    add_item(r, path, subject, x->d_name);
   }
   if (d) closedir(d);
+}
+
+/* Until the root is there, what it will be made in. */
+static void watch_root(struct runs *r, const char *root) {
+  char path[PATH_BYTES];
+  text_put(path, sizeof path, "%s", root);
+  for (char *slash; !is_directory(path) && (slash = strrchr(path, '/')) && slash > path;) *slash = 0;
+  watch(r, path);
 }
 
 static void add_attached(struct runs *r) {
@@ -64,7 +88,7 @@ static void scan(struct runs *r) {
   char path[PATH_BYTES];
   r->n = 0;
   for (int i = 0; i < r->config->roots; i++) {
-    watch(r, r->config->root[i]);
+    watch_root(r, r->config->root[i]);
     DIR *d = opendir(r->config->root[i]);
     for (struct dirent *x; d && (x = readdir(d));) {
       if (*x->d_name != '.' && text_put(path, sizeof path, "%s/%s", r->config->root[i], x->d_name)) scan_subject(r, path, x->d_name);
@@ -80,10 +104,6 @@ int runs_find(const struct runs *r, const char *path) {
     if (!strcmp(r->item[i].path, path)) return i;
   }
   return -1;
-}
-
-static bool at_work(enum run_status s) {
-  return s == RUN_WORKING || s == RUN_PAUSED;
 }
 
 int runs_of(const struct runs *r, const char *subject) {
@@ -125,9 +145,8 @@ bool runs_new_directory(const struct config *c, const char *subject, char *out, 
 }
 
 bool runs_attach(struct runs *r, const char *path, struct err *e) {
-  char file[PATH_MAX + 20], *real = realpath(path, NULL);
-  bool is_run = real && text_put(file, sizeof file, "%s/profile.ini", real) && is_file(file);
-  if (is_run && text_put(r->attached, sizeof r->attached, "%s", real)) {
+  char *real = realpath(path, NULL);
+  if (real && is_run(real) && text_put(r->attached, sizeof r->attached, "%s", real)) {
     r->list_dirty = true;
     runs_view(r, r->attached);
   } else {
@@ -203,9 +222,9 @@ void runs_notice(struct runs *r) {
   while (r->inotify >= 0 && (n = read(r->inotify, buf, sizeof buf)) > 0) {
     for (ssize_t at = 0; at < n;) {
       const struct inotify_event *x = (const struct inotify_event *)(const void *)(buf + at);
-      bool view = of_view(r, x->wd);
+      bool view = of_view(r, x->wd), over = x->mask & IN_IGNORED; /* over: the end of a watch, nothing more */
       if (view) r->view_dirty = true;
-      if (!view || !strncmp(x->len ? x->name : "", "summary.json", 12)) r->list_dirty = true;
+      if ((!view && !over) || !strncmp(x->len ? x->name : "", "summary.json", 12)) r->list_dirty = true;
       at += (ssize_t)sizeof *x + x->len;
     }
   }

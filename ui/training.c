@@ -3,9 +3,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/thread.h"
 #include "requests.h"
 #include "ui/app.h"
 #include "ui/screens/profile.h"
+
+static const double awaited_time = 30; /* seconds for a run to begin in */
 
 static void start_now(struct app *a, const struct subject *s) {
   char profile[3200], dir[3400];
@@ -25,16 +28,75 @@ static void start_now(struct app *a, const struct subject *s) {
 static void put_in_queue(struct app *a, const struct subject *s) {
   struct err e = {0};
   if (queue_add(&a->queue, s->name, &e))
-    app_say(a, "%s: waits for the run under way, as number %d", s->name, a->queue.n);
+    app_say(a, "%s: waits for %s, as number %d", s->name, a->config.devices.n ? "a free device" : "the run under way", a->queue.n);
   else
     app_complain(a, "%s", e.text);
 }
+
+/* --- several devices ---------------------------------------------------------------------------------------------------------------- */
+
+static void runner_ended(struct app *a, const struct job_end *end) {
+  if (end->status && !a->quitting) app_complain(a, "the queue: %s", *end->text ? end->text : "a training ended badly; its log may say why");
+}
+
+/* The process that trains what waits, one subject on each device (src/queue_command.c); NULL: none of ours. */
+static const struct job *runner(const struct app *a) {
+  for (int i = 0; i < a->jobs.n; i++) {
+    if (a->jobs.job[i].ended == runner_ended) return &a->jobs.job[i];
+  }
+  return NULL;
+}
+
+static void start_runner(struct app *a) {
+  static const char *const arguments[] = {"queue", "run", NULL};
+  struct err e = {0};
+  if (!a->queue.n || a->queue_waits || a->quitting || runner(a)) return;
+  if (!jobs_start(&a->jobs, arguments, false, false, "queue", &e)) {
+    app_complain(a, "%s", e.text);
+    return;
+  }
+  jobs_last(&a->jobs)->stays = true;
+  jobs_last(&a->jobs)->ended = runner_ended;
+}
+
+static int at_work_now(const struct app *a) {
+  int n = 0;
+  for (int i = 0; i < a->runs.n; i++) n += a->runs.item[i].state == RUN_WORKING || a->runs.item[i].state == RUN_PAUSED;
+  return n;
+}
+
+/* The first that finds a device free is looked at when it begins. */
+static void start_on_a_free_one(struct app *a, const struct subject *s) {
+  a->queue_waits = false;
+  put_in_queue(a, s);
+  if (a->queue.n == 1 && at_work_now(a) < a->config.devices.n) {
+    text_put(a->awaited, sizeof a->awaited, "%s", s->name);
+    a->awaited_until = now_seconds() + awaited_time;
+  }
+  start_runner(a);
+  a->update_at = 1e-9;
+}
+
+static void look_at_awaited(struct app *a) {
+  int i = *a->awaited ? runs_of(&a->runs, a->awaited) : -1;
+  if (now_seconds() > a->awaited_until) *a->awaited = 0;
+  if (i < 0 || !*a->awaited || (a->runs.item[i].state != RUN_WORKING && a->runs.item[i].state != RUN_PAUSED)) return;
+  app_choose_subject(a, a->awaited);
+  runs_view(&a->runs, a->runs.item[i].path);
+  app_say(a, "%s: training has begun", a->awaited);
+  *a->awaited = 0;
+  app_go(a, SCREEN_TRAIN);
+}
+
+/* --- starting ----------------------------------------------------------------------------------------------------------------------- */
 
 void training_start(struct app *a, const char *subject) {
   int i = store_find(&a->store, subject);
   if (i < 0) return;
   if (*a->store.subject[i].trouble)
     app_complain(a, "%s: %s", subject, a->store.subject[i].trouble);
+  else if (a->config.devices.n)
+    start_on_a_free_one(a, &a->store.subject[i]);
   else if (runs_working(&a->runs) || jobs_training(&a->jobs, NULL))
     put_in_queue(a, &a->store.subject[i]);
   else {
@@ -78,6 +140,10 @@ bool training_request(struct app *a, const char *request) {
 
 static void next_in_queue(struct app *a) {
   char name[QUEUE_NAME];
+  if (a->config.devices.n) {
+    start_runner(a);
+    return;
+  }
   if (a->queue_waits || a->quitting || runs_working(&a->runs) || jobs_training(&a->jobs, NULL)) return;
   while (queue_take(&a->queue, name)) {
     int i = store_find(&a->store, name);
@@ -113,7 +179,8 @@ static bool at_work(const struct app *a, const char *run) {
 
 void training_look(struct app *a) {
   if (queue_read(&a->queue)) app_changed(a);
-  if (!jobs_training(&a->jobs, NULL) && a->quitting && !at_work(a, a->leaving)) a->quit = true;
+  if (!jobs_training(&a->jobs, NULL) && !runner(a) && a->quitting && !at_work(a, a->leaving)) a->quit = true;
+  look_at_awaited(a);
   next_in_queue(a);
 }
 
@@ -153,6 +220,8 @@ enum leaving { LEAVE_ON, LEAVE_STOP, LEAVE_STAY };
 /* One of our own may be at work before it has a directory: a signal reaches it then too. */
 static bool ask_to_stop(struct app *a, const struct job *job) {
   struct err e = {0};
+  const struct job *queue = runner(a);
+  if (queue) jobs_signal(queue, SIGTERM); /* it stops all of its runs */
   if (job)
     jobs_signal(job, SIGTERM);
   else if (!request_send(a->leaving, "stop", 0, &e))
@@ -162,14 +231,8 @@ static bool ask_to_stop(struct app *a, const struct job *job) {
 
 /* What waits is trained after the run under way, by a process of its own. */
 static void leave_queue(struct app *a) {
-  static const char *const arguments[] = {"queue", "run", NULL};
-  struct err e = {0};
   queue_turn_over(&a->queue);
-  if (!a->queue.n || a->queue_waits) return;
-  if (jobs_start(&a->jobs, arguments, false, false, "queue", &e))
-    jobs_last(&a->jobs)->stays = true;
-  else
-    text_put(a->parting, sizeof a->parting, "%s\n", e.text);
+  start_runner(a);
 }
 
 static void part(struct app *a, int how) {

@@ -158,6 +158,19 @@ finished() { ls data/pdmbooth/runs/poodle2/*/summary.json >/dev/null 2>&1; }
 tries=0
 until finished || [ $tries -ge 1200 ]; do sleep 0.1; tries=$((tries + 1)); done
 check "queue: it goes on without the program" finished
+# the same from the interface, with devices in config.ini: what is begun goes through the queue, and leaving with "save and stop" stops all of it
+mkdir -p config/pdmbooth
+printf '[queue]\ndevices = cpu,gpu\n' >config/pdmbooth/config.ini
+refused "devices in config.ini: one that there is not" 2 "config.ini:2: devices cpu,gpu is not allowed" "$program" queue list
+printf '[queue]\ndevices = cpu,auto\n' >config/pdmbooth/config.ini
+lines "subject.select poodle" "profile.key train.steps" 50 profile.save "subject.select poodle2" "profile.key train.steps" 50 profile.save quit
+both() { [ "$(find data/pdmbooth/runs -name live.txt 2>/dev/null | wc -l)" -eq 2 ]; }
+none() { [ -z "$(find data/pdmbooth/runs -name live.txt 2>/dev/null)" ]; }
+(printf 'subject.select poodle\nt\n\n1\nsubject.select poodle2\nt\n\n' && await both && sleep 1 && printf 'q\ns\n' && await none && sleep 2) | timeout 120 "$program" --plain >out 2>err
+check "devices in config.ini: both are trained" sh -c 'grep -q "poodle: waits for a free device" out && grep -q "poodle: training has begun" out'
+check "devices in config.ini: saved and stopped" sh -c 'grep -q "saved and" out && ! pgrep -f "$0 queue run" >/dev/null' "$program"
+check "devices in config.ini: both have ended" none
+rm config/pdmbooth/config.ini
 
 # on a terminal: whatever ends the program gives the terminal back
 if command -v script >/dev/null; then

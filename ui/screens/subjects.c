@@ -92,7 +92,7 @@ static void train(struct app *a, const char *argument) {
   profile_facts(subject_profile(s, profile, sizeof profile), &f);
   text_put(text, sizeof text, "%s: %d photographs, %d masks; %s, %d steps at %dx%d%s", s->name, s->photographs, s->masks,
            f.lora ? "LoRA" : "full fine-tune", f.steps, f.width, f.height,
-           runs_working(&a->runs) ? ". Another run is under way: this one will wait for it." : ".");
+           runs_working(&a->runs) && !a->config.devices.n ? ". Another run is under way: this one will wait for it." : ".");
   if (!f.ok) text_put(text, sizeof text, "%.600s", f.trouble);
   overlay_choose(a, "Train", text, choices, 3, begin);
 }
