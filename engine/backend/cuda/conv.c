@@ -10,6 +10,7 @@
  *
  * Scratch of a call: packed weights, then a bordered picture or a slice, then a gradient to be turned back to Python's order. */
 #include "library.h"
+#include "shapes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,18 +25,19 @@ struct key {
   int32_t way, type, tf32, n, h, w, ci, oh, ow, co, kh, kw, stride, pad_h, pad_w;
 };
 
+struct shape {
+  struct key key;
+  bool known; /* the library has an algorithm */
+  cudnnTensorDescriptor_t x, y;
+  cudnnFilterDescriptor_t w;
+  cudnnConvolutionDescriptor_t conv;
+  int algo;
+  size_t work;
+};
+
 struct cuda_conv {
   cudnnHandle_t handle;
-  struct shape {
-    struct key key;
-    bool used, known; /* known: the library has an algorithm */
-    cudnnTensorDescriptor_t x, y;
-    cudnnFilterDescriptor_t w;
-    cudnnConvolutionDescriptor_t conv;
-    int algo;
-    size_t work;
-  } shape[SHAPES];
-  int count;
+  struct cuda_shapes shapes; /* of struct shape */
 };
 
 static bool check(struct backend *b, cudnnStatus_t status, const char *what) {
@@ -47,10 +49,20 @@ int cuda_conv_version(const struct backend *b) {
   return (int)cudnn(b)->GetVersion();
 }
 
+static void release(const struct backend *b, void *entry) {
+  const struct shape *s = entry;
+  if (s->x) (void)cudnn(b)->DestroyTensorDescriptor(s->x);
+  if (s->y) (void)cudnn(b)->DestroyTensorDescriptor(s->y);
+  if (s->w) (void)cudnn(b)->DestroyFilterDescriptor(s->w);
+  if (s->conv) (void)cudnn(b)->DestroyConvolutionDescriptor(s->conv);
+}
+
 bool cuda_conv_open(struct backend *b, struct err *e) {
   struct cuda_conv *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "out of memory");
   cuda_of(b)->conv = c;
+  c->shapes = (struct cuda_shapes){.bytes = sizeof(struct shape), .key_bytes = sizeof(struct key), .places = SHAPES, .release = release};
+  if (!cuda_shapes_open(&c->shapes, e)) return false;
   cudnnStatus_t status = cudnn(b)->Create(&c->handle);
   if (status != CUDNN_STATUS_SUCCESS) c->handle = NULL;
   if (status == CUDNN_STATUS_SUCCESS) status = cudnn(b)->SetStream(c->handle, cuda_of(b)->stream);
@@ -59,22 +71,10 @@ bool cuda_conv_open(struct backend *b, struct err *e) {
                  cudnn(b)->GetErrorString(status));
 }
 
-static void forget(const struct backend *b, struct cuda_conv *c) {
-  for (int i = 0; i < SHAPES; i++) {
-    struct shape *s = &c->shape[i];
-    if (s->x) (void)cudnn(b)->DestroyTensorDescriptor(s->x);
-    if (s->y) (void)cudnn(b)->DestroyTensorDescriptor(s->y);
-    if (s->w) (void)cudnn(b)->DestroyFilterDescriptor(s->w);
-    if (s->conv) (void)cudnn(b)->DestroyConvolutionDescriptor(s->conv);
-    *s = (struct shape){.used = false};
-  }
-  c->count = 0;
-}
-
 void cuda_conv_close(struct backend *b) {
   struct cuda_conv *c = cuda_of(b)->conv;
   if (!c) return;
-  forget(b, c);
+  cuda_shapes_close(b, &c->shapes);
   if (c->handle) (void)cudnn(b)->Destroy(c->handle);
   free(c);
   cuda_of(b)->conv = NULL;
@@ -140,17 +140,9 @@ static cudnnStatus_t choose_weights(struct backend *b, struct shape *s) {
 
 /* NULL: there is no algorithm, or b->fault. */
 static struct shape *shape_of(struct backend *b, const struct key *key) {
-  struct cuda_conv *c = cuda_of(b)->conv;
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < sizeof *key; i++) hash = (hash ^ ((const unsigned char *)key)[i]) * 16777619u;
-  if (c->count > SHAPES / 2) forget(b, c);
-  int at = (int)(hash % SHAPES);
-  for (; c->shape[at].used; at = (at + 1) % SHAPES)
-    if (memcmp(&c->shape[at].key, key, sizeof *key) == 0) return c->shape[at].known ? &c->shape[at] : NULL;
-  struct shape *s = &c->shape[at];
-  s->key = *key;
-  s->used = true;
-  c->count++;
+  bool fresh;
+  struct shape *s = cuda_shapes_find(b, &cuda_of(b)->conv->shapes, key, &fresh);
+  if (!fresh) return s->known ? s : NULL;
   if (!describe(b, s)) return NULL;
   cudnnStatus_t status = key->way == FORWARD ? choose_forward(b, s) : key->way == DATA ? choose_data(b, s) : choose_weights(b, s);
   if (status / 1000 != CUDNN_STATUS_NOT_SUPPORTED / 1000) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
@@ -232,7 +224,35 @@ static void by_products(struct backend *b, const struct call *c, void *y, int64_
   }
 }
 
-/* --- slots ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- slots ------------------------------------------------------------------------------------------------------------------------------
+
+   Each is done by the library or by products. By the library: false where it refuses what it offered, and nothing was done; true also after a failure. */
+
+static bool forward_by_library(struct backend *b, const struct call *c, struct tensor *y, const struct tensor *x, struct param *w) {
+  const float one = 1, zero = 0;
+  size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
+  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
+  const void *weights = cuda_pack(b, w, c->type, room), *in = border && room ? room + of_w : x->data;
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !weights) return true;
+  if (border) cuda_pad(b, room + of_w, x->data, c->type, &k);
+  cudnnStatus_t status =
+      cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c->shape->x, in, c->shape->w, weights, c->shape->conv,
+                                   (cudnnConvolutionFwdAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->y, y->data);
+  if (refused(c->shape, status)) return false;
+  check(b, status, "a convolution");
+  return true;
+}
+
+static void forward_by_products(struct backend *b, const struct call *c, struct tensor *y, const struct tensor *x, struct param *w) {
+  int64_t pixels = c->n * c->oh * c->ow;
+  size_t of_w = cuda_pack_room(w, c->type);
+  char *room = cuda_scratch(b, of_w + slice_room(c, c->ci, pixels));
+  const void *weights = cuda_pack(b, w, c->type, room);
+  struct window k = border_of(c);
+  if (weights || cuda_of(b)->rehearsing) by_products(b, c, y->data, pixels, c->co, x->data, &k, weights, true, room ? room + of_w : NULL);
+}
 
 void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s) {
   struct call c = call_of(b, FORWARD, x, y, s);
@@ -240,101 +260,85 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
     cuda_linear(b, y, x, w, bias, 1, 0);
     return;
   }
-  size_t of_w = cuda_pack_room(w, c.type), border = border_room(&c), slice = c.shape ? 0 : slice_room(&c, c.ci, c.n * c.oh * c.ow);
-  char *room = of_w + border + slice ? cuda_scratch(b, of_w + border + slice) : NULL;
-  const void *weights = cuda_pack(b, w, c.type, room), *in = x->data;
-  struct window k = border_of(&c);
-  void *work = c.shape && c.shape->work ? cuda_work(b, c.shape->work) : NULL;
-  if (!c.shape && (weights || cuda_of(b)->rehearsing)) by_products(b, &c, y->data, c.n * c.oh * c.ow, c.co, x->data, &k, weights, true, room ? room + of_w : NULL);
-  if (cuda_idle(b) || !weights) return;
-  if (c.shape) {
-    const float one = 1, zero = 0;
-    if (border) cuda_pad(b, room + of_w, x->data, c.type, &k);
-    if (border) in = room + of_w;
-    cudnnStatus_t status =
-        cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
-                                     (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data);
-    if (refused(c.shape, status)) {
-      cuda_conv(b, y, x, w, bias, s);
-      return;
-    }
-    check(b, status, "a convolution");
-  }
-  if (bias) cuda_add_bias(b, y, bias->w);
+  if (!c.shape || !forward_by_library(b, &c, y, x, w)) forward_by_products(b, &c, y, x, w);
+  if (bias && !cuda_idle(b)) cuda_add_bias(b, y, bias->w);
+}
+
+static bool data_by_library(struct backend *b, const struct call *c, struct tensor *dx, const struct tensor *dy, struct param *w) {
+  const float one = 1, zero = 0;
+  size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
+  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
+  const void *weights = cuda_pack(b, w, c->type, room);
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !weights) return true;
+  cudnnStatus_t status =
+      cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c->shape->w, weights, c->shape->y, dy->data, c->shape->conv,
+                                        (cudnnConvolutionBwdDataAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->x, out);
+  if (refused(c->shape, status)) return false;
+  if (check(b, status, "a convolution's data gradient") && border) cuda_crop(b, dx->data, out, c->type, &k);
+  return true;
+}
+
+/* Weights in an order of their own: [taps, co, ci]. */
+static void data_by_products(struct backend *b, const struct call *c, struct tensor *dx, const struct tensor *dy, struct param *w) {
+  int64_t pixels = c->n * c->h * c->w;
+  size_t of_w = cuda_round((size_t)w->count * dtype_size(c->type));
+  struct window k = {.n = c->n, .h = c->oh, .w = c->ow, .c = c->co, .oh = c->h, .ow = c->w, .s = c->s, .transposed = true};
+  char *room = cuda_scratch(b, of_w + slice_room(c, c->co, pixels));
+  if (!room && !cuda_of(b)->rehearsing) return;
+  if (w->has_copy)
+    cuda_turn_weights(b, room, c->type, cuda_pack(b, w, c->type, NULL), c->co, c->ci, c->taps);
+  else
+    cuda_pack_weights(b, room, c->type, w->w, c->co, c->ci, c->taps, PACK_TAPS_O_I);
+  by_products(b, c, dx->data, pixels, c->ci, dy->data, &k, room, false, room ? room + of_w : NULL);
 }
 
 void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s) {
   struct call c = call_of(b, DATA, dx, dy, s);
-  if (c.pointwise) {
+  if (c.pointwise)
     cuda_linear_dx(b, dx, dy, w, 1, 0);
-    return;
-  }
-  const float one = 1, zero = 0;
-  if (!c.shape) { /* weights in an order of their own: [taps, co, ci] */
-    size_t of_w = cuda_round((size_t)w->count * dtype_size(c.type)), slice = slice_room(&c, c.co, c.n * c.h * c.w);
-    struct window k = {.n = c.n, .h = c.oh, .w = c.ow, .c = c.co, .oh = c.h, .ow = c.w, .s = *s, .transposed = true};
-    char *room = cuda_scratch(b, of_w + slice);
-    if (!room && !cuda_of(b)->rehearsing) return;
-    if (w->has_copy)
-      cuda_turn_weights(b, room, c.type, cuda_pack(b, w, c.type, NULL), c.co, c.ci, c.taps);
-    else
-      cuda_pack_weights(b, room, c.type, w->w, c.co, c.ci, c.taps, PACK_TAPS_O_I);
-    by_products(b, &c, dx->data, c.n * c.h * c.w, c.ci, dy->data, &k, room, false, room ? room + of_w : NULL);
-    return;
-  }
-  size_t of_w = cuda_pack_room(w, c.type), border = border_room(&c);
-  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
-  const void *weights = cuda_pack(b, w, c.type, room);
-  void *work = c.shape->work ? cuda_work(b, c.shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
-  struct window k = border_of(&c);
-  if (cuda_idle(b) || !weights) return;
-  cudnnStatus_t status =
-      cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
-                                        (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out);
-  if (refused(c.shape, status))
-    cuda_conv_dx(b, dx, dy, w, s);
-  else if (check(b, status, "a convolution's data gradient") && border)
-    cuda_crop(b, dx->data, out, c.type, &k);
+  else if (!c.shape || !data_by_library(b, &c, dx, dy, w))
+    data_by_products(b, &c, dx, dy, w);
 }
 
-/* g [co, taps, ci] = the weight gradient by products; slices are added up in fp32 */
-static void weights_by_products(struct backend *b, const struct call *c, float *g, const struct tensor *x, const struct tensor *dy, void *slice) {
+/* The gradient as the library and products leave it, [co, taps, ci], in front of their scratch, goes to w->g in Python's order. */
+static size_t gradient_room(const struct call *c) {
+  return cuda_round((size_t)(c->co * c->taps * c->ci) * sizeof(float));
+}
+
+static bool weights_by_library(struct backend *b, const struct call *c, struct param *w, const struct tensor *x, const struct tensor *dy) {
+  const float one = 1, zero = 0;
+  size_t of_g = gradient_room(c), border = border_room(c);
+  char *room = cuda_scratch(b, of_g + border);
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL;
+  const void *in = border && room ? room + of_g : x->data;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !room) return true;
+  if (border) cuda_pad(b, room + of_g, x->data, c->type, &k);
+  cudnnStatus_t status =
+      cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c->shape->x, in, c->shape->y, dy->data, c->shape->conv,
+                                          (cudnnConvolutionBwdFilterAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->w, room);
+  if (refused(c->shape, status)) return false;
+  if (check(b, status, "a convolution's weight gradient")) cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
+  return true;
+}
+
+/* Slices are added up in fp32. */
+static void weights_by_products(struct backend *b, const struct call *c, struct param *w, const struct tensor *x, const struct tensor *dy) {
   int64_t pixels = c->n * c->oh * c->ow, step = slice_pixels(c, c->ci, pixels), depth = c->taps * c->ci;
+  size_t of_g = gradient_room(c);
+  char *room = cuda_scratch(b, of_g + slice_room(c, c->ci, pixels)), *slice = room ? room + of_g : NULL;
   struct window k = border_of(c);
   for (int64_t first = 0; first < pixels; first += step) {
     int64_t count = pixels - first < step ? pixels - first : step;
     cuda_unfold(b, slice, x->data, c->type, &k, first, count);
     cuda_matmul(b, &(struct matmul){.ta = true, .m = c->co, .n = depth, .k = count, .lda = c->co, .ldb = depth, .ldc = depth, .type = c->type,
-                                    .out = DT_F32, .a = (const char *)dy->data + (size_t)(first * c->co) * dtype_size(c->type), .b = slice, .c = g,
+                                    .out = DT_F32, .a = (const char *)dy->data + (size_t)(first * c->co) * dtype_size(c->type), .b = slice, .c = room,
                                     .alpha = 1, .beta = first > 0});
-    if (cuda_idle(b)) return;
+    if (cuda_idle(b)) return; /* a rehearsal needs to see one slice */
   }
-}
-
-static void weight_gradient(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy, struct call c) {
-  size_t of_g = cuda_round((size_t)(c.co * c.taps * c.ci) * sizeof(float)), rest = c.shape ? border_room(&c) : slice_room(&c, c.ci, c.n * c.oh * c.ow);
-  char *room = cuda_scratch(b, of_g + rest);
-  void *work = c.shape && c.shape->work ? cuda_work(b, c.shape->work) : NULL;
-  const void *in = x->data;
-  struct window k = border_of(&c);
-  float *g = (float *)(void *)room;
-  if (!c.shape) weights_by_products(b, &c, g, x, dy, room ? room + of_g : NULL);
-  if (cuda_idle(b) || !room) return;
-  if (c.shape) {
-    const float one = 1, zero = 0;
-    if (!c.even) cuda_pad(b, room + of_g, x->data, c.type, &k);
-    if (!c.even) in = room + of_g;
-    cudnnStatus_t status =
-        cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
-                                            (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g);
-    if (refused(c.shape, status)) {
-      c.shape = NULL;
-      weight_gradient(b, w, x, dy, c);
-      return;
-    }
-    if (!check(b, status, "a convolution's weight gradient")) return;
-  }
-  cuda_unpack_gradient(b, w->g, g, c.co, c.ci, c.taps);
+  cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
 }
 
 void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
@@ -345,5 +349,6 @@ void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const 
     return;
   }
   cuda_add_column_sums(b, bias, dy);
-  if (cuda_wants_gradient(b, w)) weight_gradient(b, w, x, dy, c);
+  if (!cuda_wants_gradient(b, w)) return;
+  if (!c.shape || !weights_by_library(b, &c, w, x, dy)) weights_by_products(b, &c, w, x, dy);
 }

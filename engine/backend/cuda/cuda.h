@@ -33,6 +33,7 @@ enum { CUDA_SLOTS = 4, CUDA_SLOT_BYTES = 2 << 20, CUDA_SUMS = 8192, CUDA_BOUNCE 
 
 struct cuda {
   int device, capability; /* 90 for 9.0 */
+  int driver, runtime;    /* 13000 for CUDA 13.0: the newest that the driver supports, and what this was built with; 0: no driver */
   cudaStream_t stream, beside;
   cudaEvent_t mark[BACKEND_MARKS];
   bool rehearsing; /* backend.h: rehearse */

@@ -61,7 +61,7 @@ void cudasim_forgive(void);            /* forgets violations and sticky errors *
 /* Violations, calls, launches by kernel, peak memory. */
 void cudasim_report(FILE *to);
 
-long cudasim_calls(void);              /* runtime and library calls and launches since reset, those that only ask for errors left out */
+long cudasim_calls(void);              /* runtime and library calls and launches since reset, those that only ask for errors or for the device left out */
 long cudasim_calls_of(const char *function);
 long cudasim_launches(const char *kernel); /* as LAUNCH names it; NULL: all */
 size_t cudasim_bytes(void);            /* device memory in use */
