@@ -1,14 +1,15 @@
 /* Convolutions: torch.nn.functional.conv2d and its gradients, pictures NHWC, weights packed to [co, kh, kw, ci].
  *
  *   1x1 without stride and padding: a matrix product (linear.c).
- *   cuDNN: forward and data gradient of all types, weight gradient of F32. The library's own ranking for a shape is asked for once; of it the first algorithm is taken that is
- *     deterministic and multiplies directly (no Winograd, no Fourier: F32 stays F32, unless b->tf32 lets the products lose bits). It pads both sides alike, so what is padded on
- *     one side goes through a bordered copy.
+ *   cuDNN: forward and data gradient of all types, weight gradient of F32. Of the library's own ranking for a shape, algorithms are taken that are deterministic and multiply
+ *     directly (no Winograd, no Fourier: F32 stays F32, unless b->tf32 lets the products lose bits); which of these is measured in a rehearsal (choices.h), and is else the first.
+ *     It pads both sides alike, so what is padded on one side goes through a bordered copy.
  *   products of unfolded pictures, a slice of at most UNFOLD bytes at a time: the weight gradient of BF16 and F16 (the library would round the result to 16 bits, gradients are F32;
  *     in F16 a sum over all pixels that fits F32 might overflow besides, and halve the scale of the loss for nothing), addresses that are not multiples of 16 bytes, and what the
  *     library has no algorithm for. The data gradient is one, too: of dy, unfolded the other way round.
  *
  * Scratch of a call: packed weights, then a bordered picture or a slice, then a gradient to be turned back to Python's order. */
+#include "choices.h"
 #include "library.h"
 #include "shapes.h"
 
@@ -97,63 +98,178 @@ static bool describe(struct backend *b, struct shape *s) {
          check(b, cudnn(b)->SetConvolutionMathType(s->conv, math), what);
 }
 
-/* Takes the first of a ranking that may be taken: what multiplies directly, deterministically, within the memory. */
-#define TAKE_FIRST(results, returned, direct)                                                                        \
-  for (int i = 0; i < returned && !s->known; i++)                                                                    \
-    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC && (direct) && \
-        results[i].memory <= MOST_WORK && (s->key.type != DT_F32 || results[i].mathType == CUDNN_FMA_MATH || s->key.tf32 || \
-        results[i].mathType == CUDNN_DEFAULT_MATH)) {                                                                \
-      s->known = true;                                                                                               \
-      s->algo = (int)results[i].algo;                                                                                \
-      s->work = results[i].memory;                                                                                   \
-    }
+/* --- the choice of an algorithm ------------------------------------------------------------------------------------------------------- */
 
-static cudnnStatus_t choose_forward(struct backend *b, struct shape *s) {
+/* What the library offers for a shape. */
+struct offer {
+  int algo;
+  cudnnMathType_t math;
+  size_t work;
+};
+
+/* Whether a way to multiply keeps what the shape's type holds: F32 in products of F32, unless b->tf32 lets them lose bits. */
+static bool keeps_bits(const struct shape *s, cudnnMathType_t math) {
+  if (s->key.type != DT_F32) return true;
+  return math == CUDNN_FMA_MATH || math == CUDNN_DEFAULT_MATH || (math == CUDNN_TENSOR_OP_MATH && s->key.tf32);
+}
+
+/* The library's default may round F32 to TF32: where that is not wanted, it is told so. */
+static void add_offer(const struct shape *s, struct offer offer[RANKS], int *n, const struct offer *o) {
+  struct offer add = *o;
+  if (s->key.type == DT_F32 && !s->key.tf32) add.math = CUDNN_FMA_MATH;
+  for (int i = 0; i < *n; i++)
+    if (offer[i].algo == add.algo && offer[i].math == add.math) return;
+  offer[(*n)++] = add;
+}
+
+/* Those of a ranking that may be taken: what multiplies directly, deterministically, within the memory. */
+#define TAKE(results, returned, direct)                                                                             \
+  for (int i = 0; i < (returned); i++)                                                                              \
+    if ((results)[i].status == CUDNN_STATUS_SUCCESS && (results)[i].determinism == CUDNN_DETERMINISTIC && (direct) && \
+        (results)[i].memory <= MOST_WORK && keeps_bits(s, (results)[i].mathType))                                    \
+      add_offer(s, offer, n, &(struct offer){(int)(results)[i].algo, (results)[i].mathType, (results)[i].memory});
+
+static cudnnStatus_t offers_forward(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionFwdAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo <= CUDNN_CONVOLUTION_FWD_ALGO_DIRECT)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo <= CUDNN_CONVOLUTION_FWD_ALGO_DIRECT)
   return status;
 }
 
-static cudnnStatus_t choose_data(struct backend *b, struct shape *s) {
+static cudnnStatus_t offers_data(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionBwdDataAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1)
   return status;
 }
 
-static cudnnStatus_t choose_weights(struct backend *b, struct shape *s) {
+static cudnnStatus_t offers_weights(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionBwdFilterAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1)
   return status;
+}
+
+/* Of a tensor of the shape's, in whole 256 bytes: places in the memory that is measured on, or what it takes of a call's scratch. */
+static size_t room_of(const struct shape *s, int64_t count) {
+  return cuda_round((size_t)count * dtype_size((enum dtype)s->key.type));
+}
+
+struct operands {
+  const void *x, *w, *y; /* two of them */
+  void *out, *work;
+};
+
+static cudnnStatus_t compute(struct backend *b, const struct shape *s, const struct operands *o) {
+  const float one = 1, zero = 0;
+  const struct cudnn *d = cudnn(b);
+  cudnnHandle_t handle = cuda_of(b)->conv->handle;
+  switch ((enum way)s->key.way) {
+    case FORWARD:
+      return d->ConvolutionForward(handle, &one, s->x, o->x, s->w, o->w, s->conv, (cudnnConvolutionFwdAlgo_t)s->algo, o->work, s->work, &zero, s->y,
+                                   o->out);
+    case DATA:
+      return d->ConvolutionBackwardData(handle, &one, s->w, o->w, s->y, o->y, s->conv, (cudnnConvolutionBwdDataAlgo_t)s->algo, o->work, s->work, &zero,
+                                        s->x, o->out);
+    case WEIGHTS:
+      break;
+  }
+  return d->ConvolutionBackwardFilter(handle, &one, s->x, o->x, s->y, o->y, s->conv, (cudnnConvolutionBwdFilterAlgo_t)s->algo, o->work, s->work, &zero,
+                                      s->w, o->out);
+}
+
+static bool is_refusal(cudnnStatus_t status) {
+  return status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
+}
+
+static bool apply(struct backend *b, struct shape *s, const struct offer *o) {
+  s->algo = o->algo;
+  s->work = o->work;
+  return check(b, cudnn(b)->SetConvolutionMathType(s->conv, o->math), "describing a convolution");
+}
+
+struct trial {
+  struct shape *s;
+  const struct offer *offer;
+  size_t x, w, y; /* bytes */
+};
+
+static bool try_one(struct backend *b, void *job, int i, char *memory) {
+  const struct trial *t = job;
+  char *x = memory, *w = x + t->x, *y = w + t->w;
+  void *out[] = {[FORWARD] = y, [DATA] = x, [WEIGHTS] = w};
+  if (!apply(b, t->s, &t->offer[i])) return false;
+  cudnnStatus_t status = compute(b, t->s, &(struct operands){.x = x, .w = w, .y = y, .out = out[t->s->key.way], .work = t->s->work ? y + t->y : NULL});
+  return !is_refusal(status) && check(b, status, "measuring a convolution");
+}
+
+enum { NONE = -1 };
+
+static struct cuda_choice choice_of(const struct shape *s) {
+  const struct key *k = &s->key;
+  const int32_t key[] = {k->way, k->type, k->tf32, k->n, k->h, k->w, k->ci, k->oh, k->ow, k->co, k->kh, k->kw, k->stride, k->pad_h, k->pad_w};
+  struct cuda_choice c = {.what = "convolution", .keys = sizeof key / sizeof *key, .values = 2};
+  for (int i = 0; i < c.keys; i++) c.key[i] = key[i];
+  return c;
+}
+
+static int measured(struct backend *b, struct shape *s, const struct offer *offer, int n) {
+  const struct key *k = &s->key;
+  struct trial t = {.s = s,
+                    .offer = offer,
+                    .x = room_of(s, (int64_t)k->n * k->h * k->w * k->ci),
+                    .w = room_of(s, (int64_t)k->co * k->kh * k->kw * k->ci),
+                    .y = room_of(s, (int64_t)k->n * k->oh * k->ow * k->co)};
+  struct cuda_trials trials = {.n = n, .run = try_one, .job = &t};
+  bool sure;
+  for (int i = 0; i < n; i++)
+    if (offer[i].work > trials.bytes) trials.bytes = offer[i].work;
+  trials.bytes += t.x + t.w + t.y;
+  int best = cuda_fastest(b, &trials, &sure);
+  struct cuda_choice c = choice_of(s);
+  c.value[0] = best < 0 ? (uint64_t)NONE : (uint64_t)offer[best].algo;
+  c.value[1] = best < 0 ? 0 : (uint64_t)offer[best].math;
+  if (sure) cuda_choice_keep(b, &c);
+  return best;
+}
+
+/* Which of the offers: what was measured, now or before, and else the library's first. */
+static int choose(struct backend *b, struct shape *s, const struct offer *offer, int n) {
+  struct cuda_choice c = choice_of(s);
+  if (!cuda_choice_find(b, &c)) return n > 1 && cuda_may_measure(b) ? measured(b, s, offer, n) : 0;
+  if (c.value[0] == (uint64_t)NONE) return NONE;
+  for (int i = 0; i < n; i++)
+    if (c.value[0] == (uint64_t)offer[i].algo && c.value[1] == (uint64_t)offer[i].math) return i;
+  return 0;
 }
 
 /* NULL: there is no algorithm, or b->fault. */
 static struct shape *shape_of(struct backend *b, const struct key *key) {
+  static cudnnStatus_t (*const offers[])(struct backend *, const struct shape *, struct offer[RANKS], int *) = {
+      [FORWARD] = offers_forward, [DATA] = offers_data, [WEIGHTS] = offers_weights};
+  struct offer offer[RANKS];
+  int n = 0;
   bool fresh;
   struct shape *s = cuda_shapes_find(b, &cuda_of(b)->conv->shapes, key, &fresh);
   if (!fresh) return s->known ? s : NULL;
   if (!describe(b, s)) return NULL;
-  cudnnStatus_t status = key->way == FORWARD ? choose_forward(b, s) : key->way == DATA ? choose_data(b, s) : choose_weights(b, s);
-  if (status / 1000 != CUDNN_STATUS_NOT_SUPPORTED / 1000) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
+  cudnnStatus_t status = offers[key->way](b, s, offer, &n);
+  if (!is_refusal(status)) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
+  int best = n > 0 ? choose(b, s, offer, n) : NONE;
+  s->known = best >= 0 && b->fault.code == ERR_OK && apply(b, s, &offer[best]);
   return s->known ? s : NULL;
 }
 
 /* What the library is asked for and then does not do after all is done by products, from now on. */
 static bool refused(struct shape *s, cudnnStatus_t status) {
-  bool is = status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
-  if (is) s->known = false;
-  return is;
+  if (is_refusal(status)) s->known = false;
+  return is_refusal(status);
 }
 
 /* --- a call -------------------------------------------------------------------------------------------------------------------------- */
@@ -229,7 +345,6 @@ static void by_products(struct backend *b, const struct call *c, void *y, int64_
    Each is done by the library or by products. By the library: false where it refuses what it offered, and nothing was done; true also after a failure. */
 
 static bool forward_by_library(struct backend *b, const struct call *c, struct tensor *y, const struct tensor *x, struct param *w) {
-  const float one = 1, zero = 0;
   size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
   char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
   const void *weights = cuda_pack(b, w, c->type, room), *in = border && room ? room + of_w : x->data;
@@ -237,9 +352,7 @@ static bool forward_by_library(struct backend *b, const struct call *c, struct t
   struct window k = border_of(c);
   if (cuda_idle(b) || !weights) return true;
   if (border) cuda_pad(b, room + of_w, x->data, c->type, &k);
-  cudnnStatus_t status =
-      cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c->shape->x, in, c->shape->w, weights, c->shape->conv,
-                                   (cudnnConvolutionFwdAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->y, y->data);
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .w = weights, .out = y->data, .work = work});
   if (refused(c->shape, status)) return false;
   check(b, status, "a convolution");
   return true;
@@ -265,16 +378,13 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
 }
 
 static bool data_by_library(struct backend *b, const struct call *c, struct tensor *dx, const struct tensor *dy, struct param *w) {
-  const float one = 1, zero = 0;
   size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
   char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
   const void *weights = cuda_pack(b, w, c->type, room);
   void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
   struct window k = border_of(c);
   if (cuda_idle(b) || !weights) return true;
-  cudnnStatus_t status =
-      cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c->shape->w, weights, c->shape->y, dy->data, c->shape->conv,
-                                        (cudnnConvolutionBwdDataAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->x, out);
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.w = weights, .y = dy->data, .out = out, .work = work});
   if (refused(c->shape, status)) return false;
   if (check(b, status, "a convolution's data gradient") && border) cuda_crop(b, dx->data, out, c->type, &k);
   return true;
@@ -308,7 +418,6 @@ static size_t gradient_room(const struct call *c) {
 }
 
 static bool weights_by_library(struct backend *b, const struct call *c, struct param *w, const struct tensor *x, const struct tensor *dy) {
-  const float one = 1, zero = 0;
   size_t of_g = gradient_room(c), border = border_room(c);
   char *room = cuda_scratch(b, of_g + border);
   void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL;
@@ -316,9 +425,7 @@ static bool weights_by_library(struct backend *b, const struct call *c, struct p
   struct window k = border_of(c);
   if (cuda_idle(b) || !room) return true;
   if (border) cuda_pad(b, room + of_g, x->data, c->type, &k);
-  cudnnStatus_t status =
-      cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c->shape->x, in, c->shape->y, dy->data, c->shape->conv,
-                                          (cudnnConvolutionBwdFilterAlgo_t)c->shape->algo, work, c->shape->work, &zero, c->shape->w, room);
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .y = dy->data, .out = room, .work = work});
   if (refused(c->shape, status)) return false;
   if (check(b, status, "a convolution's weight gradient")) cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
   return true;

@@ -21,6 +21,7 @@ extern "C" {
 struct cuda_linear; /* linear.c */
 struct cuda_conv;   /* conv.c */
 struct cuda_libraries; /* library.h */
+struct cuda_choices;   /* choices.c */
 
 /* Grown to the largest need. */
 struct cuda_buffer {
@@ -40,6 +41,7 @@ struct cuda {
   struct err lost; /* what made the context unusable */
   size_t own, peak; /* bytes of device memory that are taken, and the most that were */
   struct cuda_libraries *libraries;
+  struct cuda_choices *choices;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
@@ -103,6 +105,11 @@ const double *cuda_read_sums(struct backend *b, int n, const char *what);
 
 bool cuda_libraries_open(struct backend *b, struct err *e);
 void cuda_libraries_close(struct backend *b);
+
+/* --- what was measured (choices.c; the rest of it: choices.h) ------------------------------------------------------------------ */
+
+char *cuda_choices(struct backend *b, struct err *e);
+bool cuda_take_choices(struct backend *b, const char *text, bool no_more);
 
 /* --- values that lie with the host (beside.c) ------------------------------------------------------------------------------ */
 

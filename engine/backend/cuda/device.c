@@ -1,5 +1,6 @@
 /* Life of the cuda backend, its failures, and its table. */
 #include "cuda.h"
+#include "choices.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +142,7 @@ static void cuda_close(struct backend *b) {
   if (c->stream) (void)cudaStreamSynchronize(c->stream);
   cuda_conv_close(b);
   cuda_linear_close(b);
+  cuda_choices_close(b);
   cuda_memory_close(b);
   cuda_beside_close(b);
   cuda_stream_close(b);
@@ -154,7 +156,7 @@ static bool cuda_open(struct backend *b, struct err *e) {
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
   if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_beside_open(b, e) &&
-      cuda_memory_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
+      cuda_memory_open(b, e) && cuda_choices_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
@@ -185,6 +187,8 @@ const struct backend_ops backend_cuda = {
     .memory = cuda_memory,
     .rehearse = cuda_rehearse,
     .has_tf32 = cuda_has_tf32,
+    .choices = cuda_choices,
+    .take_choices = cuda_take_choices,
     .host_alloc = cuda_host_alloc,
     .host_release = cuda_host_release,
     .host_taken = cuda_host_taken,
