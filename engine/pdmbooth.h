@@ -106,7 +106,7 @@ struct settings {
     int offload;       /* enum offload_when: weights, gradients and moments of a full fine-tune in the host's memory, updated by the CPU */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     int on_full;           /* enum on_full */
-    const char *cache_dir; /* PDM targets and class images: "" only in tests: then inside the run directory */
+    const char *cache_dir; /* PDM targets, class images, a card's fastest algorithms: "" only in tests: then inside the run directory */
   } engine;
   const char *run_dir;
   bool resume;
@@ -248,9 +248,10 @@ struct plan_options {
   bool measure; /* run operations of the real shapes: seconds to half a minute */
   void (*operation)(void *user, const struct plan_operation *op); /* told each operation of a micro-batch's step; NULL: not wanted */
   void *user;
+  bool begins; /* a run is about to begin: a card's fastest algorithms, found for the plan, are noted in the cache directory, and not looked for again */
 };
 
-/* ERR_FIT with remedies where it fits neither memory nor disk; *out then holds what was found. Writes nothing. */
+/* ERR_FIT with remedies where it fits neither memory nor disk; *out then holds what was found. Writes nothing else. */
 bool engine_plan(const struct settings *s, const struct embedded_file *embedded, const struct sink *sink, const struct plan_options *o,
                  struct run_plan *out, struct err *e);
 

@@ -247,7 +247,7 @@ static bool check_plan(struct batch *b, struct err *e) {
   s->resume = b->dir.resumed;
   s->engine.wait = o->wait_memory;
   if (o->wait_memory) return busy_wait(s, embedded_files, &b->sink, e);
-  return engine_plan(s, embedded_files, &quiet, &(struct plan_options){.measure = false}, &plan, e);
+  return engine_plan(s, embedded_files, &quiet, &(struct plan_options){.begins = true}, &plan, e);
 }
 
 /* A second, or until a signal. */

@@ -48,7 +48,7 @@ bool busy_wait(const struct settings *s, const struct embedded_file *embedded, c
   const struct sink quiet = {.user = sink->user, .poll = sink->poll};
   for (;;) {
     struct run_plan p;
-    if (!engine_plan(s, embedded, &quiet, &(struct plan_options){.measure = false}, &p, e)) return false;
+    if (!engine_plan(s, embedded, &quiet, &(struct plan_options){.begins = true}, &p, e)) return false;
     if (!p.waits) return true;
     if (waited >= 2 * told) {
       tell_wait(&p, sink);

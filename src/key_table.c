@@ -198,7 +198,8 @@ const struct key keys[] = {
   {"engine", "on_full", NULL, KEY_CHOICE, BOTH("wait"), .choices = "wait|stop", AT(engine.on_full),
    .help = "When a disk is full: wait until there is room (asked again each second; SIGTERM ends the waiting), or end with status 1."},
   {"engine", "cache_dir", NULL, KEY_PATH, BOTH(""), AT(engine.cache_dir),
-   .help = "Where PDM targets and class images are kept for later runs; ~/.cache/pdmbooth-tui when not given."},
+   .help = "Where PDM targets, class images and which algorithms are the fastest on a card are kept for later runs; "
+           "~/.cache/pdmbooth-tui when not given."},
   {"engine", "on_finish", NULL, KEY_STRING, BOTH(""), AT(engine.on_finish),
    .help = "A command that is run with sh -c when the run ends, however it ends; PDMBOOTH_STATUS, PDMBOOTH_RUN_DIR and others are in its "
            "environment, see pdmbooth-tui(1)."},

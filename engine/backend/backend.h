@@ -101,6 +101,12 @@ struct backend_ops {
      take. Packs that were noted must be dropped before the parameters are used. NULL: slots take nothing beside their tensors. */
   void (*rehearse)(struct backend *b, bool on);
   bool (*has_tf32)(const struct backend *b); /* whether b->tf32 would change anything; NULL: no */
+  /* What a backend finds out by measuring, and then keeps to: which algorithm does a shape. It measures what a rehearsal shows it, then alone, for the sake of
+     memory, and each shape once; what stands is never changed. As text, for the same device and libraries only. NULL: it measures nothing.
+     choices: all that stands, to be freed by the caller; NULL and *e. take_choices: what is in the text stands, where nothing stands yet; damaged lines are passed
+     over. False: it is not for this device, and nothing was taken. no_more: where it was taken, nothing is measured any more: a run that goes on computes as it began. */
+  char *(*choices)(struct backend *b, struct err *e);
+  bool (*take_choices)(struct backend *b, const char *text, bool no_more);
 
   /* --- values that lie in the host's memory (nets/lodge.h) --------------------------------------------------------------------------
      Copies between that memory and the device go beside what is computed, one after the other in the order of the calls. The host does not

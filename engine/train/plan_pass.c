@@ -159,6 +159,7 @@ static bool count_pass(struct trainer *t, const struct job *k, bool rehearse, st
   struct pool *pool = pool_new(NULL, SIZE_MAX);
   struct ctx c = {.b = count, .pool = pool, .act = t->act, .err = e};
   bool ok = pool ? run(&c, k) && ctx_ok(&c) : err_set(e, ERR_FIT, "out of memory");
+  if (ok && count->like && t->b->fault.code != ERR_OK) ok = err_set(e, t->b->fault.code, "%s", t->b->fault.text);
   if (ok) *out = (struct pass_need){.work = pool_peak(pool), .flops = count->flops, .bytes = count->bytes};
   pool_delete(pool);
   backend_close(count);

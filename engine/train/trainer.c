@@ -388,6 +388,7 @@ static bool open_all(struct trainer *t, struct err *e) {
   if (t->b->passed_over[0]) tell(t->sink, LOG_INFO, "%s: the CPU computes", t->b->passed_over);
   tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
   precision_apply(t->b, t->s->train.precision, t->sink);
+  choices_recall(t);
   return trainer_open_model(t, e) && open_data(t, e);
 }
 
@@ -411,7 +412,7 @@ static bool run_stages(struct trainer *t, struct err *e) {
   if (!plan_recall(t, e) || !masks_recall(t, e) || !plan_run(t, true, e)) return false;
   forecast_plan(&t->forecast, &t->plan, t->todo.rounds);
   t->sink->plan(t->sink->user, &t->plan);
-  bool ready = tell_goes_on(t->sink, e) && room_dirs(&t->room, t->state_dir, e) && keep_plan(t, e) &&
+  bool ready = tell_goes_on(t->sink, e) && room_dirs(&t->room, t->state_dir, e) && keep_plan(t, e) && choices_keep(t, e) &&
                model_read(t->m, t->b, t->s->train.seed, e) && untrained_stages(t, e) && begin_training(t, e);
   if (!ready) return false;
   open_dump(t);
@@ -552,7 +553,7 @@ bool engine_plan(const struct settings *s, const struct embedded_file *embedded,
   bool ok = open_all(t, e);
   if (ok && s->resume && state_peek(s->run_dir, &t->state.step)) t->state.sampled = t->state.step;
   ok = ok && plan_recall(t, e) && masks_recall(t, e) && plan_run(t, o->measure, e);
-  ok = ok && (!o->operation || plan_operations(t, o, e));
+  ok = ok && (!o->operation || plan_operations(t, o, e)) && (!o->begins || choices_note(t, e));
   *out = t->plan;
   trainer_release(t);
   free(t);

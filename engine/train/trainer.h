@@ -36,6 +36,7 @@ struct trainer {
   struct backend *b, *count; /* the one that computes; the counting one, on which the model's headers are opened */
   struct model *m;
   int64_t opened; /* bytes of a card that b took when it was opened */
+  bool choices_kept; /* with the run: nothing is measured any more */
   enum dtype act;
   struct dataset data;
   struct dataset_want want; /* as data was opened */
@@ -104,6 +105,11 @@ bool plan_keep(const struct trainer *t, struct err *e);
 bool plan_recall(struct trainer *t, struct err *e); /* nothing to recall is fine */
 struct draw_pair *plan_pairs(struct trainer *t, int *n, struct err *e);
 struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int pairs);
+
+/* --- choices.c: which algorithms the backend found the fastest --- */
+void choices_recall(struct trainer *t); /* those that this run began with, or else those of earlier runs; none is fine */
+bool choices_note(struct trainer *t, struct err *e); /* in the cache directory, for other runs; where that cannot be written to, a warning is told */
+bool choices_keep(struct trainer *t, struct err *e); /* with the run, and there */
 
 /* --- loop.c: the steps --- */
 bool train_loop(struct trainer *t, struct err *e);

@@ -42,7 +42,7 @@ check "but not the same: products were rounded" sh -c '! cmp -s cuda/metrics.csv
 CUDASIM_DEVICES=0
 export CUDASIM_DEVICES
 refused "cuda without a card: code 4 and a sentence" 4 "no GPU" "$program" --batch embedded:demo --run-dir none --device cuda
-refused "cuda:9 is no word for a device" 2 "cuda:9" "$program" --batch embedded:demo --run-dir none --device cuda:9
+refused "cuda:64 is no word for a device" 2 "cuda:64" "$program" --batch embedded:demo --run-dir none --device cuda:64
 run auto auto
 check "auto without a card: done" test $? -eq 0
 check "and says so, once" test "$(grep -c 'no GPU.*the CPU computes' auto/log.txt)" -eq 1

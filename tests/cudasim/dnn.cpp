@@ -205,6 +205,7 @@ struct request {
   void *workspace;
   size_t workspace_bytes;
   cudaStream_t stream;
+  int algorithm;
 };
 
 static bool operand_holds(const request &r, const operand &o) {
@@ -235,6 +236,7 @@ static void perform(const request &r) {
   for (const operand *i : {&r.a, &r.b}) expect_written(i->p, i->bytes, (std::string(name) + ": " + i->what).c_str());
   run_convolution(r.v, r.way, r.alpha, r.a.p, r.b.p, r.beta, (void *)r.out.p);
   set_running(nullptr);
+  pass_time(name, r.algorithm);
 }
 
 static cudnnStatus_t start(request r, int algo, const void *alpha, const void *beta, cudnnHandle_t handle) {
@@ -245,6 +247,7 @@ static cudnnStatus_t start(request r, int algo, const void *alpha, const void *b
   if (!expect_host(alpha, 4, "a convolution's alpha") || !expect_host(beta, 4, "a convolution's beta")) return CUDNN_STATUS_BAD_PARAM;
   r.alpha = *(const float *)alpha;
   r.beta = *(const float *)beta;
+  r.algorithm = algo;
   if (!holds(r, workspace_of(r.v, r.way, algo))) return CUDNN_STATUS_BAD_PARAM;
   if (refuses_calls()) return CUDNN_STATUS_NOT_SUPPORTED;
   return dnn_status(enqueue(handle->stream, {r.name, [r]() { perform(r); }, NULL, 0}));
@@ -330,7 +333,7 @@ cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(cudnnHandle_t handle, const
   DNN_API;
   CONVOLUTION(xd, wd, conv, yd);
   cudnnStatus_t s = try_all({__func__, FORWARD, v, {x, tensor_bytes(v.x), "x"}, {w, filter_bytes(v.w), "w"}, {y, tensor_bytes(v.y), "y"}, 1, 0,
-                             workspace, bytes, NULL}, handle);
+                             workspace, bytes, NULL, 0}, handle);
   return s != CUDNN_STATUS_SUCCESS ? s : list(v, FORWARD, wanted, returned, results, bytes);
 }
 cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(cudnnHandle_t handle, const cudnnFilterDescriptor_t wd, const void *w,
@@ -341,7 +344,7 @@ cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(cudnnHandle_t handle, 
   DNN_API;
   CONVOLUTION(dxd, wd, conv, dyd);
   cudnnStatus_t s = try_all({__func__, TO_DATA, v, {w, filter_bytes(v.w), "w"}, {dy, tensor_bytes(v.y), "dy"}, {dx, tensor_bytes(v.x), "dx"}, 1, 0,
-                             workspace, bytes, NULL}, handle);
+                             workspace, bytes, NULL, 0}, handle);
   return s != CUDNN_STATUS_SUCCESS ? s : list(v, TO_DATA, wanted, returned, results, bytes);
 }
 cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(cudnnHandle_t handle, const cudnnTensorDescriptor_t xd, const void *x,
@@ -352,7 +355,7 @@ cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(cudnnHandle_t handle
   DNN_API;
   CONVOLUTION(xd, dwd, conv, dyd);
   cudnnStatus_t s = try_all({__func__, TO_FILTER, v, {x, tensor_bytes(v.x), "x"}, {dy, tensor_bytes(v.y), "dy"}, {dw, filter_bytes(v.w), "dw"}, 1, 0,
-                             workspace, bytes, NULL}, handle);
+                             workspace, bytes, NULL, 0}, handle);
   return s != CUDNN_STATUS_SUCCESS ? s : list(v, TO_FILTER, wanted, returned, results, bytes);
 }
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t handle, const cudnnTensorDescriptor_t x, const cudnnFilterDescriptor_t w,
@@ -385,7 +388,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha, c
   DNN_API;
   CONVOLUTION(xd, wd, conv, yd);
   return start({__func__, FORWARD, v, {x, tensor_bytes(v.x), "x"}, {w, filter_bytes(v.w), "w"}, {y, tensor_bytes(v.y), "y"}, 0, 0, workspace, bytes,
-                NULL}, algo, alpha, beta, handle);
+                NULL, 0}, algo, alpha, beta, handle);
 }
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alpha, const cudnnFilterDescriptor_t wd, const void *w,
                                            const cudnnTensorDescriptor_t dyd, const void *dy, const cudnnConvolutionDescriptor_t conv,
@@ -394,7 +397,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alp
   DNN_API;
   CONVOLUTION(dxd, wd, conv, dyd);
   return start({__func__, TO_DATA, v, {w, filter_bytes(v.w), "w"}, {dy, tensor_bytes(v.y), "dy"}, {dx, tensor_bytes(v.x), "dx"}, 0, 0, workspace,
-                bytes, NULL}, algo, alpha, beta, handle);
+                bytes, NULL, 0}, algo, alpha, beta, handle);
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *alpha, const cudnnTensorDescriptor_t xd, const void *x,
                                              const cudnnTensorDescriptor_t dyd, const void *dy, const cudnnConvolutionDescriptor_t conv,
@@ -403,6 +406,6 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *a
   DNN_API;
   CONVOLUTION(xd, dwd, conv, dyd);
   return start({__func__, TO_FILTER, v, {x, tensor_bytes(v.x), "x"}, {dy, tensor_bytes(v.y), "dy"}, {dw, filter_bytes(v.w), "dw"}, 0, 0, workspace,
-                bytes, NULL}, algo, alpha, beta, handle);
+                bytes, NULL, 0}, algo, alpha, beta, handle);
 }
 }

@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <map>
+#include <string>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -38,10 +39,20 @@ static enum cudasim_refusal refusal;
 bool refuses_shapes() { return refusal == CUDASIM_REFUSE_SHAPES; }
 bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS; }
 
+static std::map<std::pair<std::string, int>, double> &times() {
+  static auto *m = new std::map<std::pair<std::string, int>, double>;
+  return *m;
+}
+void pass_time(const char *function, int algorithm) {
+  auto i = times().find({function, algorithm});
+  if (i != times().end()) advance_clock(i->second);
+}
+
 long library_leaks() { return (long)objects().size(); }
 void library_reset() {
   objects().clear();
   refusal = CUDASIM_REFUSE_NOTHING;
+  times().clear();
 }
 
 /* --- numbers ------------------------------------------------------------------------------------------------------------------------------ */
@@ -157,4 +168,8 @@ void expect_written(const void *p, size_t bytes, const char *what) {
 
 }  // namespace cudasim
 
+void cudasim_time(const char *function, int algorithm, double ms) {
+  cudasim::make_up_clock(true);
+  cudasim::times()[{function, algorithm}] = ms;
+}
 void cudasim_refuse(enum cudasim_refusal what) { cudasim::refusal = what; }

@@ -17,6 +17,8 @@ bool library_remove(const void *object, const char *kind, const char *function);
 /* cudasim_refuse */
 bool refuses_shapes();
 bool refuses_calls();
+/* cudasim_time: what was said of this function and algorithm passes on the clock that events see */
+void pass_time(const char *function, int algorithm);
 
 enum class number { f32, f16, bf16 };
 static inline size_t size_of(number n) { return n == number::f32 ? 4 : 2; }

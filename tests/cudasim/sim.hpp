@@ -102,6 +102,9 @@ void streams_reset();
 void streams_drop(); /* forgets queued work, after a sticky error */
 void set_interleave(unsigned seed);
 void set_eager(bool on);
+/* A clock for events that only advance_clock moves, in place of the machine's. */
+void make_up_clock(bool on);
+void advance_clock(double ms);
 /* graph.cpp: what a stream captures goes there in place of the queue. */
 struct graph_recorder;
 

@@ -25,7 +25,13 @@ void set_interleave(unsigned s) {
 }
 void set_eager(bool on) { eager = on; }
 
+static bool made_up; /* the clock */
+static double clock_ms;
+void make_up_clock(bool on) { made_up = on; }
+void advance_clock(double ms) { clock_ms += ms; }
+
 static double now_ms() {
+  if (made_up) return clock_ms;
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
@@ -155,6 +161,7 @@ bool source_pending(const void *p, size_t bytes) {
 
 void streams_reset() {
   streams_drop();
+  make_up_clock(false);
   if (!streams().empty()) violation("leak: %zu streams left at the reset", streams().size());
   if (!events().empty()) violation("leak: %zu events left at the reset", events().size());
   for (cudaStream_t s : streams()) delete s;

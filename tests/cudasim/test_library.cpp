@@ -271,6 +271,27 @@ static void algorithms() {
   cudaFree(x), cudaFree(w), cudaFree(y);
 }
 
+/* A forward convolution's milliseconds between two events. */
+static float seen(const convolution_case &t, cudnnConvolutionFwdAlgo_t algo, const float *x, const float *w, float *y) {
+  cudaEvent_t begin, end;
+  float one = 1, none = 0, ms = -1;
+  cudaEventCreate(&begin), cudaEventCreate(&end);
+  EXPECT(!cudaEventRecord(begin, NULL));
+  EXPECT(!cudnnConvolutionForward(t.handle, &one, t.x, x, t.w, w, t.c, algo, t.workspace, t.BYTES, &none, t.y, y));
+  EXPECT(!cudaEventRecord(end, NULL) && !cudaEventSynchronize(end) && !cudaEventElapsedTime(&ms, begin, end));
+  cudaEventDestroy(begin), cudaEventDestroy(end);
+  return ms;
+}
+
+static void made_up_times() {
+  convolution_case t(CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1);
+  float *x = values_on_device<float>(600), *w = values_on_device<float>(400), *y = values_on_device<float>(800);
+  cudasim_time("cudnnConvolutionForward", CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, 7);
+  EXPECT(seen(t, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, x, w, y) == 7);
+  EXPECT(seen(t, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, x, w, y) == 0);
+  cudaFree(x), cudaFree(w), cudaFree(y);
+}
+
 const std::vector<test> library_tests = {
     {"products of every type and transposition", products},
     {"row order, fp32 from bf16", row_order},
@@ -279,4 +300,5 @@ const std::vector<test> library_tests = {
     {"products of memory never written are found", unwritten_input},
     {"convolutions of every type, forward and backward", convolutions},
     {"algorithms; wrong convolutions are found", algorithms},
+    {"times that are made up", made_up_times},
 };

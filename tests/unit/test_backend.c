@@ -911,6 +911,16 @@ static bool no_tf32(const struct backend *b) {
   return false;
 }
 
+static char *no_choices(struct backend *b, struct err *e) {
+  (void)b, (void)e;
+  return NULL;
+}
+
+static bool takes_no_choices(struct backend *b, const char *text, bool no_more) {
+  (void)b, (void)text, (void)no_more;
+  return false;
+}
+
 /* Planning never gets as far as values in the host's memory. */
 static bool of_offload(size_t slot) {
   return slot >= offsetof(struct backend_ops, host_alloc) / sizeof(void (*)(void)) &&
@@ -931,6 +941,8 @@ static void test_tables_are_complete(void **state) {
       if (!ops.memory) ops.memory = no_memory;
       if (!ops.rehearse) ops.rehearse = no_rehearsal;
       if (!ops.has_tf32) ops.has_tf32 = no_tf32;
+      assert_true(!ops.choices == !ops.take_choices);
+      if (!ops.choices) ops.choices = no_choices, ops.take_choices = takes_no_choices;
       ops.host_memory = true; /* a fact, not a function */
       memcpy(slot, &ops, sizeof slot);
       for (size_t j = 0; j < sizeof slot / sizeof slot[0]; j++) assert_true(slot[j] != NULL || (k == 1 && of_offload(j)));

@@ -1,15 +1,17 @@
 /* Convolutions: torch.nn.functional.conv2d and its gradients, pictures NHWC, weights packed to [co, kh, kw, ci].
  *
  *   1x1 without stride and padding: a matrix product (linear.c).
- *   cuDNN: forward and data gradient of all types, weight gradient of F32. The library's own ranking for a shape is asked for once; of it the first algorithm is taken that is
- *     deterministic and multiplies directly (no Winograd, no Fourier: F32 stays F32, unless b->tf32 lets the products lose bits). It pads both sides alike, so what is padded on
- *     one side goes through a bordered copy.
+ *   cuDNN: forward and data gradient of all types, weight gradient of F32. Of the library's own ranking for a shape, algorithms are taken that are deterministic and multiply
+ *     directly (no Winograd, no Fourier: F32 stays F32, unless b->tf32 lets the products lose bits); which of these is measured in a rehearsal (choices.h), and is else the first.
+ *     It pads both sides alike, so what is padded on one side goes through a bordered copy.
  *   products of unfolded pictures, a slice of at most UNFOLD bytes at a time: the weight gradient of BF16 and F16 (the library would round the result to 16 bits, gradients are F32;
  *     in F16 a sum over all pixels that fits F32 might overflow besides, and halve the scale of the loss for nothing), addresses that are not multiples of 16 bytes, and what the
  *     library has no algorithm for. The data gradient is one, too: of dy, unfolded the other way round.
  *
  * Scratch of a call: packed weights, then a bordered picture or a slice, then a gradient to be turned back to Python's order. */
+#include "choices.h"
 #include "library.h"
+#include "shapes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,18 +26,19 @@ struct key {
   int32_t way, type, tf32, n, h, w, ci, oh, ow, co, kh, kw, stride, pad_h, pad_w;
 };
 
+struct shape {
+  struct key key;
+  bool known; /* the library has an algorithm */
+  cudnnTensorDescriptor_t x, y;
+  cudnnFilterDescriptor_t w;
+  cudnnConvolutionDescriptor_t conv;
+  int algo;
+  size_t work;
+};
+
 struct cuda_conv {
   cudnnHandle_t handle;
-  struct shape {
-    struct key key;
-    bool used, known; /* known: the library has an algorithm */
-    cudnnTensorDescriptor_t x, y;
-    cudnnFilterDescriptor_t w;
-    cudnnConvolutionDescriptor_t conv;
-    int algo;
-    size_t work;
-  } shape[SHAPES];
-  int count;
+  struct cuda_shapes shapes; /* of struct shape */
 };
 
 static bool check(struct backend *b, cudnnStatus_t status, const char *what) {
@@ -47,10 +50,20 @@ int cuda_conv_version(const struct backend *b) {
   return (int)cudnn(b)->GetVersion();
 }
 
+static void release(const struct backend *b, void *entry) {
+  const struct shape *s = entry;
+  if (s->x) (void)cudnn(b)->DestroyTensorDescriptor(s->x);
+  if (s->y) (void)cudnn(b)->DestroyTensorDescriptor(s->y);
+  if (s->w) (void)cudnn(b)->DestroyFilterDescriptor(s->w);
+  if (s->conv) (void)cudnn(b)->DestroyConvolutionDescriptor(s->conv);
+}
+
 bool cuda_conv_open(struct backend *b, struct err *e) {
   struct cuda_conv *c = calloc(1, sizeof *c);
   if (!c) return err_set(e, ERR_FIT, "out of memory");
   cuda_of(b)->conv = c;
+  c->shapes = (struct cuda_shapes){.bytes = sizeof(struct shape), .key_bytes = sizeof(struct key), .places = SHAPES, .release = release};
+  if (!cuda_shapes_open(&c->shapes, e)) return false;
   cudnnStatus_t status = cudnn(b)->Create(&c->handle);
   if (status != CUDNN_STATUS_SUCCESS) c->handle = NULL;
   if (status == CUDNN_STATUS_SUCCESS) status = cudnn(b)->SetStream(c->handle, cuda_of(b)->stream);
@@ -59,22 +72,10 @@ bool cuda_conv_open(struct backend *b, struct err *e) {
                  cudnn(b)->GetErrorString(status));
 }
 
-static void forget(const struct backend *b, struct cuda_conv *c) {
-  for (int i = 0; i < SHAPES; i++) {
-    struct shape *s = &c->shape[i];
-    if (s->x) (void)cudnn(b)->DestroyTensorDescriptor(s->x);
-    if (s->y) (void)cudnn(b)->DestroyTensorDescriptor(s->y);
-    if (s->w) (void)cudnn(b)->DestroyFilterDescriptor(s->w);
-    if (s->conv) (void)cudnn(b)->DestroyConvolutionDescriptor(s->conv);
-    *s = (struct shape){.used = false};
-  }
-  c->count = 0;
-}
-
 void cuda_conv_close(struct backend *b) {
   struct cuda_conv *c = cuda_of(b)->conv;
   if (!c) return;
-  forget(b, c);
+  cuda_shapes_close(b, &c->shapes);
   if (c->handle) (void)cudnn(b)->Destroy(c->handle);
   free(c);
   cuda_of(b)->conv = NULL;
@@ -97,71 +98,178 @@ static bool describe(struct backend *b, struct shape *s) {
          check(b, cudnn(b)->SetConvolutionMathType(s->conv, math), what);
 }
 
-/* Takes the first of a ranking that may be taken: what multiplies directly, deterministically, within the memory. */
-#define TAKE_FIRST(results, returned, direct)                                                                        \
-  for (int i = 0; i < returned && !s->known; i++)                                                                    \
-    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC && (direct) && \
-        results[i].memory <= MOST_WORK && (s->key.type != DT_F32 || results[i].mathType == CUDNN_FMA_MATH || s->key.tf32 || \
-        results[i].mathType == CUDNN_DEFAULT_MATH)) {                                                                \
-      s->known = true;                                                                                               \
-      s->algo = (int)results[i].algo;                                                                                \
-      s->work = results[i].memory;                                                                                   \
-    }
+/* --- the choice of an algorithm ------------------------------------------------------------------------------------------------------- */
 
-static cudnnStatus_t choose_forward(struct backend *b, struct shape *s) {
+/* What the library offers for a shape. */
+struct offer {
+  int algo;
+  cudnnMathType_t math;
+  size_t work;
+};
+
+/* Whether a way to multiply keeps what the shape's type holds: F32 in products of F32, unless b->tf32 lets them lose bits. */
+static bool keeps_bits(const struct shape *s, cudnnMathType_t math) {
+  if (s->key.type != DT_F32) return true;
+  return math == CUDNN_FMA_MATH || math == CUDNN_DEFAULT_MATH || (math == CUDNN_TENSOR_OP_MATH && s->key.tf32);
+}
+
+/* The library's default may round F32 to TF32: where that is not wanted, it is told so. */
+static void add_offer(const struct shape *s, struct offer offer[RANKS], int *n, const struct offer *o) {
+  struct offer add = *o;
+  if (s->key.type == DT_F32 && !s->key.tf32) add.math = CUDNN_FMA_MATH;
+  for (int i = 0; i < *n; i++)
+    if (offer[i].algo == add.algo && offer[i].math == add.math) return;
+  offer[(*n)++] = add;
+}
+
+/* Those of a ranking that may be taken: what multiplies directly, deterministically, within the memory. */
+#define TAKE(results, returned, direct)                                                                             \
+  for (int i = 0; i < (returned); i++)                                                                              \
+    if ((results)[i].status == CUDNN_STATUS_SUCCESS && (results)[i].determinism == CUDNN_DETERMINISTIC && (direct) && \
+        (results)[i].memory <= MOST_WORK && keeps_bits(s, (results)[i].mathType))                                    \
+      add_offer(s, offer, n, &(struct offer){(int)(results)[i].algo, (results)[i].mathType, (results)[i].memory});
+
+static cudnnStatus_t offers_forward(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionFwdAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo <= CUDNN_CONVOLUTION_FWD_ALGO_DIRECT)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionForwardAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->w, s->conv, s->y, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo <= CUDNN_CONVOLUTION_FWD_ALGO_DIRECT)
   return status;
 }
 
-static cudnnStatus_t choose_data(struct backend *b, struct shape *s) {
+static cudnnStatus_t offers_data(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionBwdDataAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardDataAlgorithm_v7(cuda_of(b)->conv->handle, s->w, s->y, s->conv, s->x, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1)
   return status;
 }
 
-static cudnnStatus_t choose_weights(struct backend *b, struct shape *s) {
+static cudnnStatus_t offers_weights(struct backend *b, const struct shape *s, struct offer offer[RANKS], int *n) {
   cudnnConvolutionBwdFilterAlgoPerf_t r[RANKS];
-  int n = 0;
-  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &n, r);
-  if (status == CUDNN_STATUS_SUCCESS) {
-    TAKE_FIRST(r, n, r[i].algo == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1)
-  }
+  int found = 0;
+  cudnnStatus_t status = cudnn(b)->GetConvolutionBackwardFilterAlgorithm_v7(cuda_of(b)->conv->handle, s->x, s->y, s->conv, s->w, RANKS, &found, r);
+  if (status != CUDNN_STATUS_SUCCESS) return status;
+  TAKE(r, found, r[i].algo == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1)
   return status;
+}
+
+/* Of a tensor of the shape's, in whole 256 bytes: places in the memory that is measured on, or what it takes of a call's scratch. */
+static size_t room_of(const struct shape *s, int64_t count) {
+  return cuda_round((size_t)count * dtype_size((enum dtype)s->key.type));
+}
+
+struct operands {
+  const void *x, *w, *y; /* two of them */
+  void *out, *work;
+};
+
+static cudnnStatus_t compute(struct backend *b, const struct shape *s, const struct operands *o) {
+  const float one = 1, zero = 0;
+  const struct cudnn *d = cudnn(b);
+  cudnnHandle_t handle = cuda_of(b)->conv->handle;
+  switch ((enum way)s->key.way) {
+    case FORWARD:
+      return d->ConvolutionForward(handle, &one, s->x, o->x, s->w, o->w, s->conv, (cudnnConvolutionFwdAlgo_t)s->algo, o->work, s->work, &zero, s->y,
+                                   o->out);
+    case DATA:
+      return d->ConvolutionBackwardData(handle, &one, s->w, o->w, s->y, o->y, s->conv, (cudnnConvolutionBwdDataAlgo_t)s->algo, o->work, s->work, &zero,
+                                        s->x, o->out);
+    case WEIGHTS:
+      break;
+  }
+  return d->ConvolutionBackwardFilter(handle, &one, s->x, o->x, s->y, o->y, s->conv, (cudnnConvolutionBwdFilterAlgo_t)s->algo, o->work, s->work, &zero,
+                                      s->w, o->out);
+}
+
+static bool is_refusal(cudnnStatus_t status) {
+  return status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
+}
+
+static bool apply(struct backend *b, struct shape *s, const struct offer *o) {
+  s->algo = o->algo;
+  s->work = o->work;
+  return check(b, cudnn(b)->SetConvolutionMathType(s->conv, o->math), "describing a convolution");
+}
+
+struct trial {
+  struct shape *s;
+  const struct offer *offer;
+  size_t x, w, y; /* bytes */
+};
+
+static bool try_one(struct backend *b, void *job, int i, char *memory) {
+  const struct trial *t = job;
+  char *x = memory, *w = x + t->x, *y = w + t->w;
+  void *out[] = {[FORWARD] = y, [DATA] = x, [WEIGHTS] = w};
+  if (!apply(b, t->s, &t->offer[i])) return false;
+  cudnnStatus_t status = compute(b, t->s, &(struct operands){.x = x, .w = w, .y = y, .out = out[t->s->key.way], .work = t->s->work ? y + t->y : NULL});
+  return !is_refusal(status) && check(b, status, "measuring a convolution");
+}
+
+enum { NONE = -1 };
+
+static struct cuda_choice choice_of(const struct shape *s) {
+  const struct key *k = &s->key;
+  const int32_t key[] = {k->way, k->type, k->tf32, k->n, k->h, k->w, k->ci, k->oh, k->ow, k->co, k->kh, k->kw, k->stride, k->pad_h, k->pad_w};
+  struct cuda_choice c = {.what = "convolution", .keys = sizeof key / sizeof *key, .values = 2};
+  for (int i = 0; i < c.keys; i++) c.key[i] = key[i];
+  return c;
+}
+
+static int measured(struct backend *b, struct shape *s, const struct offer *offer, int n) {
+  const struct key *k = &s->key;
+  struct trial t = {.s = s,
+                    .offer = offer,
+                    .x = room_of(s, (int64_t)k->n * k->h * k->w * k->ci),
+                    .w = room_of(s, (int64_t)k->co * k->kh * k->kw * k->ci),
+                    .y = room_of(s, (int64_t)k->n * k->oh * k->ow * k->co)};
+  struct cuda_trials trials = {.n = n, .run = try_one, .job = &t};
+  bool sure;
+  for (int i = 0; i < n; i++)
+    if (offer[i].work > trials.bytes) trials.bytes = offer[i].work;
+  trials.bytes += t.x + t.w + t.y;
+  int best = cuda_fastest(b, &trials, &sure);
+  struct cuda_choice c = choice_of(s);
+  c.value[0] = best < 0 ? (uint64_t)NONE : (uint64_t)offer[best].algo;
+  c.value[1] = best < 0 ? 0 : (uint64_t)offer[best].math;
+  if (sure) cuda_choice_keep(b, &c);
+  return best;
+}
+
+/* Which of the offers: what was measured, now or before, and else the library's first. */
+static int choose(struct backend *b, struct shape *s, const struct offer *offer, int n) {
+  struct cuda_choice c = choice_of(s);
+  if (!cuda_choice_find(b, &c)) return n > 1 && cuda_may_measure(b) ? measured(b, s, offer, n) : 0;
+  if (c.value[0] == (uint64_t)NONE) return NONE;
+  for (int i = 0; i < n; i++)
+    if (c.value[0] == (uint64_t)offer[i].algo && c.value[1] == (uint64_t)offer[i].math) return i;
+  return 0;
 }
 
 /* NULL: there is no algorithm, or b->fault. */
 static struct shape *shape_of(struct backend *b, const struct key *key) {
-  struct cuda_conv *c = cuda_of(b)->conv;
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < sizeof *key; i++) hash = (hash ^ ((const unsigned char *)key)[i]) * 16777619u;
-  if (c->count > SHAPES / 2) forget(b, c);
-  int at = (int)(hash % SHAPES);
-  for (; c->shape[at].used; at = (at + 1) % SHAPES)
-    if (memcmp(&c->shape[at].key, key, sizeof *key) == 0) return c->shape[at].known ? &c->shape[at] : NULL;
-  struct shape *s = &c->shape[at];
-  s->key = *key;
-  s->used = true;
-  c->count++;
+  static cudnnStatus_t (*const offers[])(struct backend *, const struct shape *, struct offer[RANKS], int *) = {
+      [FORWARD] = offers_forward, [DATA] = offers_data, [WEIGHTS] = offers_weights};
+  struct offer offer[RANKS];
+  int n = 0;
+  bool fresh;
+  struct shape *s = cuda_shapes_find(b, &cuda_of(b)->conv->shapes, key, &fresh);
+  if (!fresh) return s->known ? s : NULL;
   if (!describe(b, s)) return NULL;
-  cudnnStatus_t status = key->way == FORWARD ? choose_forward(b, s) : key->way == DATA ? choose_data(b, s) : choose_weights(b, s);
-  if (status / 1000 != CUDNN_STATUS_NOT_SUPPORTED / 1000) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
+  cudnnStatus_t status = offers[key->way](b, s, offer, &n);
+  if (!is_refusal(status)) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
+  int best = n > 0 ? choose(b, s, offer, n) : NONE;
+  s->known = best >= 0 && b->fault.code == ERR_OK && apply(b, s, &offer[best]);
   return s->known ? s : NULL;
 }
 
 /* What the library is asked for and then does not do after all is done by products, from now on. */
 static bool refused(struct shape *s, cudnnStatus_t status) {
-  bool is = status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
-  if (is) s->known = false;
-  return is;
+  if (is_refusal(status)) s->known = false;
+  return is_refusal(status);
 }
 
 /* --- a call -------------------------------------------------------------------------------------------------------------------------- */
@@ -232,7 +340,32 @@ static void by_products(struct backend *b, const struct call *c, void *y, int64_
   }
 }
 
-/* --- slots ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- slots ------------------------------------------------------------------------------------------------------------------------------
+
+   Each is done by the library or by products. By the library: false where it refuses what it offered, and nothing was done; true also after a failure. */
+
+static bool forward_by_library(struct backend *b, const struct call *c, struct tensor *y, const struct tensor *x, struct param *w) {
+  size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
+  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
+  const void *weights = cuda_pack(b, w, c->type, room), *in = border && room ? room + of_w : x->data;
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !weights) return true;
+  if (border) cuda_pad(b, room + of_w, x->data, c->type, &k);
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .w = weights, .out = y->data, .work = work});
+  if (refused(c->shape, status)) return false;
+  check(b, status, "a convolution");
+  return true;
+}
+
+static void forward_by_products(struct backend *b, const struct call *c, struct tensor *y, const struct tensor *x, struct param *w) {
+  int64_t pixels = c->n * c->oh * c->ow;
+  size_t of_w = cuda_pack_room(w, c->type);
+  char *room = cuda_scratch(b, of_w + slice_room(c, c->ci, pixels));
+  const void *weights = cuda_pack(b, w, c->type, room);
+  struct window k = border_of(c);
+  if (weights || cuda_of(b)->rehearsing) by_products(b, c, y->data, pixels, c->co, x->data, &k, weights, true, room ? room + of_w : NULL);
+}
 
 void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, struct param *w, struct param *bias, const struct conv_shape *s) {
   struct call c = call_of(b, FORWARD, x, y, s);
@@ -240,101 +373,79 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
     cuda_linear(b, y, x, w, bias, 1, 0);
     return;
   }
-  size_t of_w = cuda_pack_room(w, c.type), border = border_room(&c), slice = c.shape ? 0 : slice_room(&c, c.ci, c.n * c.oh * c.ow);
-  char *room = of_w + border + slice ? cuda_scratch(b, of_w + border + slice) : NULL;
-  const void *weights = cuda_pack(b, w, c.type, room), *in = x->data;
-  struct window k = border_of(&c);
-  void *work = c.shape && c.shape->work ? cuda_work(b, c.shape->work) : NULL;
-  if (!c.shape && (weights || cuda_of(b)->rehearsing)) by_products(b, &c, y->data, c.n * c.oh * c.ow, c.co, x->data, &k, weights, true, room ? room + of_w : NULL);
-  if (cuda_idle(b) || !weights) return;
-  if (c.shape) {
-    const float one = 1, zero = 0;
-    if (border) cuda_pad(b, room + of_w, x->data, c.type, &k);
-    if (border) in = room + of_w;
-    cudnnStatus_t status =
-        cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
-                                     (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data);
-    if (refused(c.shape, status)) {
-      cuda_conv(b, y, x, w, bias, s);
-      return;
-    }
-    check(b, status, "a convolution");
-  }
-  if (bias) cuda_add_bias(b, y, bias->w);
+  if (!c.shape || !forward_by_library(b, &c, y, x, w)) forward_by_products(b, &c, y, x, w);
+  if (bias && !cuda_idle(b)) cuda_add_bias(b, y, bias->w);
+}
+
+static bool data_by_library(struct backend *b, const struct call *c, struct tensor *dx, const struct tensor *dy, struct param *w) {
+  size_t of_w = cuda_pack_room(w, c->type), border = border_room(c);
+  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
+  const void *weights = cuda_pack(b, w, c->type, room);
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !weights) return true;
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.w = weights, .y = dy->data, .out = out, .work = work});
+  if (refused(c->shape, status)) return false;
+  if (check(b, status, "a convolution's data gradient") && border) cuda_crop(b, dx->data, out, c->type, &k);
+  return true;
+}
+
+/* Weights in an order of their own: [taps, co, ci]. */
+static void data_by_products(struct backend *b, const struct call *c, struct tensor *dx, const struct tensor *dy, struct param *w) {
+  int64_t pixels = c->n * c->h * c->w;
+  size_t of_w = cuda_round((size_t)w->count * dtype_size(c->type));
+  struct window k = {.n = c->n, .h = c->oh, .w = c->ow, .c = c->co, .oh = c->h, .ow = c->w, .s = c->s, .transposed = true};
+  char *room = cuda_scratch(b, of_w + slice_room(c, c->co, pixels));
+  if (!room && !cuda_of(b)->rehearsing) return;
+  if (w->has_copy)
+    cuda_turn_weights(b, room, c->type, cuda_pack(b, w, c->type, NULL), c->co, c->ci, c->taps);
+  else
+    cuda_pack_weights(b, room, c->type, w->w, c->co, c->ci, c->taps, PACK_TAPS_O_I);
+  by_products(b, c, dx->data, pixels, c->ci, dy->data, &k, room, false, room ? room + of_w : NULL);
 }
 
 void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy, struct param *w, const struct conv_shape *s) {
   struct call c = call_of(b, DATA, dx, dy, s);
-  if (c.pointwise) {
+  if (c.pointwise)
     cuda_linear_dx(b, dx, dy, w, 1, 0);
-    return;
-  }
-  const float one = 1, zero = 0;
-  if (!c.shape) { /* weights in an order of their own: [taps, co, ci] */
-    size_t of_w = cuda_round((size_t)w->count * dtype_size(c.type)), slice = slice_room(&c, c.co, c.n * c.h * c.w);
-    struct window k = {.n = c.n, .h = c.oh, .w = c.ow, .c = c.co, .oh = c.h, .ow = c.w, .s = *s, .transposed = true};
-    char *room = cuda_scratch(b, of_w + slice);
-    if (!room && !cuda_of(b)->rehearsing) return;
-    if (w->has_copy)
-      cuda_turn_weights(b, room, c.type, cuda_pack(b, w, c.type, NULL), c.co, c.ci, c.taps);
-    else
-      cuda_pack_weights(b, room, c.type, w->w, c.co, c.ci, c.taps, PACK_TAPS_O_I);
-    by_products(b, &c, dx->data, c.n * c.h * c.w, c.ci, dy->data, &k, room, false, room ? room + of_w : NULL);
-    return;
-  }
-  size_t of_w = cuda_pack_room(w, c.type), border = border_room(&c);
-  char *room = of_w + border ? cuda_scratch(b, of_w + border) : NULL;
-  const void *weights = cuda_pack(b, w, c.type, room);
-  void *work = c.shape->work ? cuda_work(b, c.shape->work) : NULL, *out = border && room ? room + of_w : dx->data;
-  struct window k = border_of(&c);
-  if (cuda_idle(b) || !weights) return;
-  cudnnStatus_t status =
-      cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
-                                        (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out);
-  if (refused(c.shape, status))
-    cuda_conv_dx(b, dx, dy, w, s);
-  else if (check(b, status, "a convolution's data gradient") && border)
-    cuda_crop(b, dx->data, out, c.type, &k);
+  else if (!c.shape || !data_by_library(b, &c, dx, dy, w))
+    data_by_products(b, &c, dx, dy, w);
 }
 
-/* g [co, taps, ci] = the weight gradient by products; slices are added up in fp32 */
-static void weights_by_products(struct backend *b, const struct call *c, float *g, const struct tensor *x, const struct tensor *dy, void *slice) {
+/* The gradient as the library and products leave it, [co, taps, ci], in front of their scratch, goes to w->g in Python's order. */
+static size_t gradient_room(const struct call *c) {
+  return cuda_round((size_t)(c->co * c->taps * c->ci) * sizeof(float));
+}
+
+static bool weights_by_library(struct backend *b, const struct call *c, struct param *w, const struct tensor *x, const struct tensor *dy) {
+  size_t of_g = gradient_room(c), border = border_room(c);
+  char *room = cuda_scratch(b, of_g + border);
+  void *work = c->shape->work ? cuda_work(b, c->shape->work) : NULL;
+  const void *in = border && room ? room + of_g : x->data;
+  struct window k = border_of(c);
+  if (cuda_idle(b) || !room) return true;
+  if (border) cuda_pad(b, room + of_g, x->data, c->type, &k);
+  cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .y = dy->data, .out = room, .work = work});
+  if (refused(c->shape, status)) return false;
+  if (check(b, status, "a convolution's weight gradient")) cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
+  return true;
+}
+
+/* Slices are added up in fp32. */
+static void weights_by_products(struct backend *b, const struct call *c, struct param *w, const struct tensor *x, const struct tensor *dy) {
   int64_t pixels = c->n * c->oh * c->ow, step = slice_pixels(c, c->ci, pixels), depth = c->taps * c->ci;
+  size_t of_g = gradient_room(c);
+  char *room = cuda_scratch(b, of_g + slice_room(c, c->ci, pixels)), *slice = room ? room + of_g : NULL;
   struct window k = border_of(c);
   for (int64_t first = 0; first < pixels; first += step) {
     int64_t count = pixels - first < step ? pixels - first : step;
     cuda_unfold(b, slice, x->data, c->type, &k, first, count);
     cuda_matmul(b, &(struct matmul){.ta = true, .m = c->co, .n = depth, .k = count, .lda = c->co, .ldb = depth, .ldc = depth, .type = c->type,
-                                    .out = DT_F32, .a = (const char *)dy->data + (size_t)(first * c->co) * dtype_size(c->type), .b = slice, .c = g,
+                                    .out = DT_F32, .a = (const char *)dy->data + (size_t)(first * c->co) * dtype_size(c->type), .b = slice, .c = room,
                                     .alpha = 1, .beta = first > 0});
-    if (cuda_idle(b)) return;
+    if (cuda_idle(b)) return; /* a rehearsal needs to see one slice */
   }
-}
-
-static void weight_gradient(struct backend *b, struct param *w, const struct tensor *x, const struct tensor *dy, struct call c) {
-  size_t of_g = cuda_round((size_t)(c.co * c.taps * c.ci) * sizeof(float)), rest = c.shape ? border_room(&c) : slice_room(&c, c.ci, c.n * c.oh * c.ow);
-  char *room = cuda_scratch(b, of_g + rest);
-  void *work = c.shape && c.shape->work ? cuda_work(b, c.shape->work) : NULL;
-  const void *in = x->data;
-  struct window k = border_of(&c);
-  float *g = (float *)(void *)room;
-  if (!c.shape) weights_by_products(b, &c, g, x, dy, room ? room + of_g : NULL);
-  if (cuda_idle(b) || !room) return;
-  if (c.shape) {
-    const float one = 1, zero = 0;
-    if (!c.even) cuda_pad(b, room + of_g, x->data, c.type, &k);
-    if (!c.even) in = room + of_g;
-    cudnnStatus_t status =
-        cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
-                                            (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g);
-    if (refused(c.shape, status)) {
-      c.shape = NULL;
-      weight_gradient(b, w, x, dy, c);
-      return;
-    }
-    if (!check(b, status, "a convolution's weight gradient")) return;
-  }
-  cuda_unpack_gradient(b, w->g, g, c.co, c.ci, c.taps);
+  cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
 }
 
 void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const struct tensor *x, const struct tensor *dy,
@@ -345,5 +456,6 @@ void cuda_conv_dw(struct backend *b, struct param *w, struct param *bias, const 
     return;
   }
   cuda_add_column_sums(b, bias, dy);
-  if (cuda_wants_gradient(b, w)) weight_gradient(b, w, x, dy, c);
+  if (!cuda_wants_gradient(b, w)) return;
+  if (!c.shape || !weights_by_library(b, &c, w, x, dy)) weights_by_products(b, &c, w, x, dy);
 }

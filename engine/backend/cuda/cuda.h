@@ -21,6 +21,7 @@ extern "C" {
 struct cuda_linear; /* linear.c */
 struct cuda_conv;   /* conv.c */
 struct cuda_libraries; /* library.h */
+struct cuda_choices;   /* choices.c */
 
 /* Grown to the largest need. */
 struct cuda_buffer {
@@ -33,12 +34,14 @@ enum { CUDA_SLOTS = 4, CUDA_SLOT_BYTES = 2 << 20, CUDA_SUMS = 8192, CUDA_BOUNCE 
 
 struct cuda {
   int device, capability; /* 90 for 9.0 */
+  int driver, runtime;    /* 13000 for CUDA 13.0: the newest that the driver supports, and what this was built with; 0: no driver */
   cudaStream_t stream, beside;
   cudaEvent_t mark[BACKEND_MARKS];
   bool rehearsing; /* backend.h: rehearse */
   struct err lost; /* what made the context unusable */
   size_t own, peak; /* bytes of device memory that are taken, and the most that were */
   struct cuda_libraries *libraries;
+  struct cuda_choices *choices;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
@@ -102,6 +105,11 @@ const double *cuda_read_sums(struct backend *b, int n, const char *what);
 
 bool cuda_libraries_open(struct backend *b, struct err *e);
 void cuda_libraries_close(struct backend *b);
+
+/* --- what was measured (choices.c; the rest of it: choices.h) ------------------------------------------------------------------ */
+
+char *cuda_choices(struct backend *b, struct err *e);
+bool cuda_take_choices(struct backend *b, const char *text, bool no_more);
 
 /* --- values that lie with the host (beside.c) ------------------------------------------------------------------------------ */
 

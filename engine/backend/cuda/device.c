@@ -1,5 +1,6 @@
 /* Life of the cuda backend, its failures, and its table. */
 #include "cuda.h"
+#include "choices.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,14 +65,9 @@ bool cuda_library_failed(struct backend *b, const char *library, const char *wha
 }
 
 /* The runtime's device is one of the calling thread's: a backend may be opened by one thread and used by another. */
-static _Thread_local int device_of_thread = -1;
-
 static bool take_device(struct backend *b, struct err *e) {
-  int wanted = cuda_of(b)->device;
-  if (device_of_thread == wanted) return true;
-  if (!cuda_check(b, e, cudaSetDevice(wanted), "taking the device")) return false;
-  device_of_thread = wanted;
-  return true;
+  int wanted = cuda_of(b)->device, have = -1;
+  return (cudaGetDevice(&have) == cudaSuccess && have == wanted) || cuda_check(b, e, cudaSetDevice(wanted), "taking the device");
 }
 
 bool cuda_idle(struct backend *b) {
@@ -96,12 +92,12 @@ static bool hidden(void) {
   return visible && (visible[0] == 0 || visible[0] == '-');
 }
 
-static bool no_devices(cudaError_t status, int driver, int runtime, struct err *e) {
-  if (driver == 0)
+static bool no_devices(cudaError_t status, const struct cuda *c, struct err *e) {
+  if (c->driver == 0)
     return err_set(e, ERR_FIT, "no GPU: NVIDIA's driver is not installed or not loaded; install it (Debian: nvidia-driver), or use --device cpu");
-  if (status == cudaErrorInsufficientDriver || driver / 1000 < runtime / 1000)
+  if (status == cudaErrorInsufficientDriver || c->driver / 1000 < c->runtime / 1000)
     return err_set(e, ERR_FIT, "no GPU: the driver supports CUDA %d.%d, this program was built with %d.%d; update the driver, or use --device cpu",
-                   driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+                   c->driver / 1000, c->driver % 1000 / 10, c->runtime / 1000, c->runtime % 1000 / 10);
   if (hidden())
     return err_set(e, ERR_FIT, "no GPU: CUDA_VISIBLE_DEVICES=\"%s\" hides all of them; unset it, or use --device cpu",
                    getenv("CUDA_VISIBLE_DEVICES"));
@@ -112,34 +108,30 @@ static bool no_devices(cudaError_t status, int driver, int runtime, struct err *
 }
 
 static bool choose_device(struct backend *b, struct err *e) {
-  int driver = 0, runtime = 0, count = 0;
-  (void)cudaDriverGetVersion(&driver); /* 0 stays where there is none */
-  (void)cudaRuntimeGetVersion(&runtime);
+  struct cuda *c = cuda_of(b);
+  int count = 0;
+  (void)cudaDriverGetVersion(&c->driver); /* 0 stays where there is none */
+  (void)cudaRuntimeGetVersion(&c->runtime);
   cudaError_t status = cudaGetDeviceCount(&count);
   (void)cudaGetLastError();
-  if (status != cudaSuccess || count < 1) return no_devices(status, driver, runtime, e);
+  if (status != cudaSuccess || count < 1) return no_devices(status, c, e);
   if (b->device >= count)
     return err_set(e, ERR_FIT, "no GPU %d: there %s %d, counted from 0%s; choose another with --device cuda:N", b->device,
                    count == 1 ? "is" : "are", count, getenv("CUDA_VISIBLE_DEVICES") ? " among those of CUDA_VISIBLE_DEVICES" : "");
-  cuda_of(b)->device = b->device;
-  device_of_thread = -1;
-  return take_device(b, e);
+  c->device = b->device;
+  return cuda_check(b, e, cudaSetDevice(c->device), "taking the device");
 }
 
 static bool look_at_device(struct backend *b, struct err *e) {
   struct cuda *c = cuda_of(b);
   struct cudaDeviceProp p;
-  int driver = 0, runtime = 0;
-  if (!cuda_check(b, e, cudaGetDeviceProperties(&p, c->device), "asking for the device's properties") ||
-      !cuda_check(b, e, cudaDriverGetVersion(&driver), "asking for the driver's version") ||
-      !cuda_check(b, e, cudaRuntimeGetVersion(&runtime), "asking for the toolkit's version"))
-    return false;
+  if (!cuda_check(b, e, cudaGetDeviceProperties(&p, c->device), "asking for the device's properties")) return false;
   c->capability = p.major * 10 + p.minor;
   if (c->capability < CUDA_LOWEST)
     return err_set(e, ERR_FIT, "the GPU %s has compute capability %d.%d, this program was built for %d.%d and above; use --device cpu", p.name,
                    p.major, p.minor, CUDA_LOWEST / 10, CUDA_LOWEST % 10);
   snprintf(c->text, sizeof c->text, "cuda: %s, %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d, cuDNN %d.%d", p.name, p.major, p.minor,
-           (double)p.totalGlobalMem / (1 << 30), runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
+           (double)p.totalGlobalMem / (1 << 30), c->runtime / 1000, c->runtime % 1000 / 10, c->driver / 1000, c->driver % 1000 / 10,
            cuda_conv_version(b) / 10000, cuda_conv_version(b) / 100 % 100);
   return true;
 }
@@ -150,6 +142,7 @@ static void cuda_close(struct backend *b) {
   if (c->stream) (void)cudaStreamSynchronize(c->stream);
   cuda_conv_close(b);
   cuda_linear_close(b);
+  cuda_choices_close(b);
   cuda_memory_close(b);
   cuda_beside_close(b);
   cuda_stream_close(b);
@@ -163,7 +156,7 @@ static bool cuda_open(struct backend *b, struct err *e) {
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
   if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_beside_open(b, e) &&
-      cuda_memory_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
+      cuda_memory_open(b, e) && cuda_choices_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
@@ -194,6 +187,8 @@ const struct backend_ops backend_cuda = {
     .memory = cuda_memory,
     .rehearse = cuda_rehearse,
     .has_tf32 = cuda_has_tf32,
+    .choices = cuda_choices,
+    .take_choices = cuda_take_choices,
     .host_alloc = cuda_host_alloc,
     .host_release = cuda_host_release,
     .host_taken = cuda_host_taken,

@@ -9,7 +9,7 @@
 #include <cudnn.h>
 
 #define CUBLASLT_FUNCTIONS(X)                                                                                               \
-  X(Create) X(Destroy) X(GetStatusString) X(Matmul) X(MatmulAlgoGetHeuristic) X(MatmulDescCreate) X(MatmulDescDestroy)      \
+  X(Create) X(Destroy) X(GetStatusString) X(GetVersion) X(Matmul) X(MatmulAlgoGetHeuristic) X(MatmulDescCreate) X(MatmulDescDestroy)      \
   X(MatmulDescSetAttribute) X(MatmulPreferenceCreate) X(MatmulPreferenceDestroy) X(MatmulPreferenceSetAttribute)            \
   X(MatrixLayoutCreate) X(MatrixLayoutDestroy)
 

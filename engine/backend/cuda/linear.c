@@ -7,6 +7,7 @@
  * F32 is true F32 unless b->tf32 says otherwise.
  * What it has none for (odd sizes and addresses in 16 bits) goes through a kernel of our own. */
 #include "library.h"
+#include "shapes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,18 @@ struct key {
   int32_t ta, tb, type, out, bias, tf32, align[3];
 };
 
+struct shape {
+  struct key key;
+  bool known; /* the library has an algorithm */
+  cublasLtMatmulDesc_t desc;
+  cublasLtMatrixLayout_t a, b, c;
+  cublasLtMatmulAlgo_t algo;
+  size_t work;
+};
+
 struct cuda_linear {
   cublasLtHandle_t handle;
-  struct shape {
-    struct key key;
-    bool used, known; /* known: the library has an algorithm */
-    cublasLtMatmulDesc_t desc;
-    cublasLtMatrixLayout_t a, b, c;
-    cublasLtMatmulAlgo_t algo;
-    size_t work;
-  } shape[SHAPES];
-  int count;
+  struct cuda_shapes shapes; /* of struct shape */
 };
 
 static bool check(struct backend *b, cublasStatus_t status, const char *what) {
@@ -36,10 +38,20 @@ static bool check(struct backend *b, cublasStatus_t status, const char *what) {
   return cuda_library_failed(b, "cublasLt", what, (int)status, cublaslt(b)->GetStatusString(status));
 }
 
+static void release(const struct backend *b, void *entry) {
+  const struct shape *s = entry;
+  if (s->desc) (void)cublaslt(b)->MatmulDescDestroy(s->desc);
+  if (s->a) (void)cublaslt(b)->MatrixLayoutDestroy(s->a);
+  if (s->b) (void)cublaslt(b)->MatrixLayoutDestroy(s->b);
+  if (s->c) (void)cublaslt(b)->MatrixLayoutDestroy(s->c);
+}
+
 bool cuda_linear_open(struct backend *b, struct err *e) {
   struct cuda_linear *l = calloc(1, sizeof *l);
   if (!l) return err_set(e, ERR_FIT, "out of memory");
   cuda_of(b)->linear = l;
+  l->shapes = (struct cuda_shapes){.bytes = sizeof(struct shape), .key_bytes = sizeof(struct key), .places = SHAPES, .release = release};
+  if (!cuda_shapes_open(&l->shapes, e)) return false;
   cublasStatus_t status = cublaslt(b)->Create(&l->handle);
   if (status == CUBLAS_STATUS_SUCCESS) return true;
   l->handle = NULL;
@@ -47,22 +59,10 @@ bool cuda_linear_open(struct backend *b, struct err *e) {
                  cublaslt(b)->GetStatusString(status));
 }
 
-static void forget(const struct backend *b, struct cuda_linear *l) {
-  for (int i = 0; i < SHAPES; i++) {
-    struct shape *s = &l->shape[i];
-    if (s->desc) (void)cublaslt(b)->MatmulDescDestroy(s->desc);
-    if (s->a) (void)cublaslt(b)->MatrixLayoutDestroy(s->a);
-    if (s->b) (void)cublaslt(b)->MatrixLayoutDestroy(s->b);
-    if (s->c) (void)cublaslt(b)->MatrixLayoutDestroy(s->c);
-    *s = (struct shape){.used = false};
-  }
-  l->count = 0;
-}
-
 void cuda_linear_close(struct backend *b) {
   struct cuda_linear *l = cuda_of(b)->linear;
   if (!l) return;
-  forget(b, l);
+  cuda_shapes_close(b, &l->shapes);
   if (l->handle) (void)cublaslt(b)->Destroy(l->handle);
   free(l);
   cuda_of(b)->linear = NULL;
@@ -141,20 +141,12 @@ static bool choose(struct backend *b, struct shape *s) {
   return true;
 }
 
+/* NULL: b->fault */
 static struct shape *shape_of(struct backend *b, const struct matmul *p) {
-  struct cuda_linear *l = cuda_of(b)->linear;
   struct key key = key_of(b, p);
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < sizeof key; i++) hash = (hash ^ ((const unsigned char *)&key)[i]) * 16777619u;
-  if (l->count > SHAPES / 2) forget(b, l);
-  int at = (int)(hash % SHAPES);
-  for (; l->shape[at].used; at = (at + 1) % SHAPES)
-    if (memcmp(&l->shape[at].key, &key, sizeof key) == 0) return &l->shape[at];
-  struct shape *s = &l->shape[at];
-  s->key = key;
-  s->used = true;
-  l->count++;
-  return describe(b, s, p) && choose(b, s) ? s : NULL;
+  bool fresh;
+  struct shape *s = cuda_shapes_find(b, &cuda_of(b)->linear->shapes, &key, &fresh);
+  return !fresh || (describe(b, s, p) && choose(b, s)) ? s : NULL;
 }
 
 void cuda_matmul(struct backend *b, const struct matmul *p) {

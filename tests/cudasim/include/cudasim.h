@@ -45,6 +45,9 @@ void cudasim_check_unwritten(bool on);
 /* The n-th counted call from now (1: the next) returns code, a cudaError; libraries return what they make of it. 0: none. */
 void cudasim_fail(long n, int code);
 void cudasim_refuse(enum cudasim_refusal what);
+/* Events see a clock of which a library's function (cudnnConvolutionForward, ...) takes so many milliseconds when it runs an algorithm, and everything that was not
+   given a time none. From the first call on until reset. */
+void cudasim_time(const char *function, int algorithm, double ms);
 /* The device: NULL or 0 leaves a value. "0", "1", "2", ... or "nodriver"; bytes; "8.6". Only without any memory in use. */
 void cudasim_device(const char *devices, size_t memory, const char *arch);
 /* Everything as at the start, environment read anew. Memory, streams, events and handles that are left count as leaks: violations. */
@@ -61,7 +64,7 @@ void cudasim_forgive(void);            /* forgets violations and sticky errors *
 /* Violations, calls, launches by kernel, peak memory. */
 void cudasim_report(FILE *to);
 
-long cudasim_calls(void);              /* runtime and library calls and launches since reset, those that only ask for errors left out */
+long cudasim_calls(void);              /* runtime and library calls and launches since reset, those that only ask for errors or for the device left out */
 long cudasim_calls_of(const char *function);
 long cudasim_launches(const char *kernel); /* as LAUNCH names it; NULL: all */
 size_t cudasim_bytes(void);            /* device memory in use */
