@@ -190,11 +190,12 @@ struct backend_ops {
      diffusers' DiagonalGaussianDistribution. */
   void (*posterior)(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
   /* Mean squared error per example over the rows that mask selects: pred (of the activations' type), target F32 [n, rows, c], mask F32 [n, rows]
-     of 0 and 1 or NULL for all; loss[i] (host, [n]) = sum mask (pred - target)^2 / (selected rows * c), 0 where nothing is selected.
-     dpred (type of pred; NULL: not wanted) = weight[i] * d loss[i] / d pred; weight: host, [n]. */
+     of 0 and 1 or NULL for all; loss[i] (device memory, [n]) = sum mask (pred - target)^2 / (selected rows * c), 0 where nothing is selected.
+     dpred (type of pred; NULL: not wanted) = weight[i] * d loss[i] / d pred; weight: device memory, [n]; NULL without dpred. */
   void (*mse)(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
               const struct tensor *mask, const float *weight);
-  double (*sum_squares)(struct backend *b, const float *x, int64_t n); /* device memory; summed in double, in fixed chunks */
+  /* *sum += the sum of squares of x [n], both device memory; summed in double, in fixed chunks */
+  void (*sum_squares)(struct backend *b, double *sum, const float *x, int64_t n);
   /* w, g [n] F32; m, v [n] F32 or BF16 (moments) */
   void (*adamw)(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
   /* The same for elements [from, to) of a flat block w, g [s->count], with moments that are read from and rounded to 8 bits. Moments of

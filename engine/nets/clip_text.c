@@ -23,7 +23,8 @@ struct layer_tape {
 };
 
 struct clip_tape {
-  struct tensor ids, last, stats;
+  struct tensor ids, own_ids; /* own_ids: empty where they are the caller's */
+  struct tensor last, stats;
   struct layer_tape *layer; /* [layers] */
 };
 
@@ -200,10 +201,10 @@ static struct tensor upload_ids(struct ctx *c, const int32_t *ids, int n, int to
 }
 
 /* Always in fp32: the text encoder is a fiftieth of the work, and PyTorch's autocast keeps its residual stream in fp32 as well. */
-struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *ids, int n, int tokens, struct clip_tape **tape) {
+struct tensor clip_forward_ids(struct ctx *c, struct clip_text *m, const struct tensor *ids, struct clip_tape **tape) {
   struct clip_tape *t = &m->tape;
-  t->ids = upload_ids(c, ids, n, tokens);
-  struct tensor x = ctx_new_3d(c, DT_F32, n, tokens, m->config.width);
+  t->ids = *ids;
+  struct tensor x = ctx_new_3d(c, DT_F32, ids->dim[0], ids->dim[1], m->config.width);
   ctx_weights(c, m->params, 0);
   if (!c->failed) c->b->op->embed(c->b, &x, &t->ids, m->token, m->position);
   for (int i = 0; i < m->config.layers && !c->failed; i++) {
@@ -223,6 +224,12 @@ struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *id
   else
     clip_tape_drop(c, t);
   return y;
+}
+
+struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *ids, int n, int tokens, struct clip_tape **tape) {
+  struct tensor own = upload_ids(c, ids, n, tokens);
+  m->tape.own_ids = own;
+  return clip_forward_ids(c, m, &own, tape);
 }
 
 /* --- backward ---------------------------------------------------------------------------------------------------------------- */
@@ -286,7 +293,7 @@ void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, s
 
 void clip_tape_drop(struct ctx *c, struct clip_tape *tape) {
   struct clip_text *m = (struct clip_text *)((char *)tape - offsetof(struct clip_text, tape));
-  ctx_free(c, &tape->ids);
+  ctx_free(c, &tape->own_ids);
   ctx_free(c, &tape->last);
   ctx_free(c, &tape->stats);
   for (int i = 0; i < m->config.layers; i++) layer_drop(c, &tape->layer[i]);

@@ -24,6 +24,8 @@ bool clip_attach_lora(struct clip_text *m, const struct lora_spec *spec, struct 
 struct clip_tape;
 /* ids: host, [n * tokens]; result [n, tokens, width], activations' type, from the pool. tape NULL: inference. */
 struct tensor clip_forward(struct ctx *c, struct clip_text *m, const int32_t *ids, int n, int tokens, struct clip_tape **tape);
+/* The same with ids in device memory, I32 [n, tokens], which stay the caller's and are there until the tape is gone. */
+struct tensor clip_forward_ids(struct ctx *c, struct clip_text *m, const struct tensor *ids, struct clip_tape **tape);
 /* dy F32 or the activations' type, given back by the callee. Accumulates gradients of parameters and adapters. */
 void clip_backward(struct ctx *c, struct clip_text *m, struct clip_tape *tape, struct tensor *dy);
 void clip_tape_drop(struct ctx *c, struct clip_tape *tape);

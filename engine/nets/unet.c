@@ -44,6 +44,7 @@ struct unit_tape {
 struct unet_tape {
   struct unet_options o;
   struct tensor sinusoid, hidden, temb, emb; /* time embedding on its way: input, before and after silu, result; emb = silu(temb) */
+  struct tensor own_sinusoid;                /* empty where the input is the caller's */
   struct unit_tape *unit;                    /* [units] */
   struct tensor text_view;
 };
@@ -295,7 +296,8 @@ void unet_pdm_grid(const struct unet *u, int handle, int h, int w, int *gh, int 
 /* --- time embedding --------------------------------------------------------------------------------------------------------- */
 
 /* diffusers' get_timestep_embedding, float arithmetic as there. */
-static struct tensor sinusoid(struct ctx *c, const struct unet_config *k, const float *t, int64_t n) {
+struct tensor unet_time_input(struct ctx *c, const struct unet *u, const float *t, int64_t n) {
+  const struct unet_config *k = &u->config;
   int dim = k->channels[0], half = dim / 2;
   float *v = calloc((size_t)(n * dim), sizeof *v);
   struct tensor y = {0};
@@ -321,8 +323,7 @@ static struct tensor silu(struct ctx *c, const struct tensor *x) {
   return y;
 }
 
-static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t n, struct unet_tape *tape) {
-  tape->sinusoid = sinusoid(c, &u->config, t, n);
+static void time_forward(struct ctx *c, struct unet *u, struct unet_tape *tape) {
   ctx_weights(c, u->params, u->time_block);
   tape->hidden = linear_forward(c, &u->time1, &tape->sinusoid);
   struct tensor a = silu(c, &tape->hidden);
@@ -332,7 +333,7 @@ static void time_forward(struct ctx *c, struct unet *u, const float *t, int64_t 
 }
 
 static void time_drop(struct ctx *c, struct unet_tape *t) {
-  ctx_free(c, &t->sinusoid);
+  ctx_free(c, &t->own_sinusoid);
   ctx_free(c, &t->hidden);
   ctx_free(c, &t->temb);
   ctx_free(c, &t->emb);
@@ -505,12 +506,13 @@ static struct tensor run_units(struct ctx *c, struct pass *p, struct tensor x) {
   return x;
 }
 
-struct tensor unet_forward(struct ctx *c, struct unet *u, const struct tensor *x, const float *t, const struct tensor *text,
-                           struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape) {
+struct tensor unet_forward_at(struct ctx *c, struct unet *u, const struct tensor *x, const struct tensor *time, const struct tensor *text,
+                              struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape) {
   struct pass p = {.u = u, .tape = &u->tape, .keep = tape != NULL, .text = *text, .tap = tap};
   u->tape.o = o ? *o : (struct unet_options){0};
   u->tape.text_view = *text;
-  time_forward(c, u, t, x->dim[0], &u->tape);
+  u->tape.sinusoid = *time;
+  time_forward(c, u, &u->tape);
   struct tensor in = cast_to(c, x, c->act);
   struct tensor y = run_units(c, &p, in);
   if (tape)
@@ -518,6 +520,13 @@ struct tensor unet_forward(struct ctx *c, struct unet *u, const struct tensor *x
   else
     time_drop(c, &u->tape);
   return y;
+}
+
+struct tensor unet_forward(struct ctx *c, struct unet *u, const struct tensor *x, const float *t, const struct tensor *text,
+                           struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape) {
+  struct tensor own = unet_time_input(c, u, t, x->dim[0]);
+  u->tape.own_sinusoid = own;
+  return unet_forward_at(c, u, x, &own, text, tap, o, tape);
 }
 
 /* --- backward ---------------------------------------------------------------------------------------------------------------- */

@@ -79,6 +79,11 @@ void unet_rank_blocks(struct unet *u);
    tape: NULL for inference; else *tape must be handed to unet_backward once. */
 struct tensor unet_forward(struct ctx *c, struct unet *u, const struct tensor *x, const float *t, const struct tensor *text,
                            struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape);
+/* What the network makes of timesteps on the host: [n, channels], activations' type, from the pool. unet_forward_at: with that in place of t; it stays the
+   caller's and is there until the tape is gone. */
+struct tensor unet_time_input(struct ctx *c, const struct unet *u, const float *t, int64_t n);
+struct tensor unet_forward_at(struct ctx *c, struct unet *u, const struct tensor *x, const struct tensor *time, const struct tensor *text,
+                              struct unet_tap *tap, const struct unet_options *o, struct unet_tape **tape);
 /* dy: gradient of the result (given back by the callee); accumulates gradients of parameters and adapters. dtext: NULL, or a tensor like text, F32,
    that gradients are added to. tap: the same as in forward, dq filled in. */
 void unet_backward(struct ctx *c, struct unet *u, struct unet_tape *tape, struct tensor *dy, struct unet_tap *tap, struct tensor *dtext);

@@ -22,7 +22,6 @@ static bool slot_init(struct batch *b, int i, enum slot_kind kind, int example, 
     return err_set(e, ERR_FIT, "out of memory for the pictures of a step");
   b->slot[i] = (struct slot){.kind = kind,
                              .example = example,
-                             .latents = d->latents,
                              .noise = d->noise,
                              .ids = kind == SLOT_PRIOR ? b->class_ids : b->instance_ids,
                              .qstar = kind == SLOT_PDM ? d->qstar : NULL};
@@ -36,8 +35,7 @@ bool batch_init(struct batch *b, struct err *e) {
   b->slots = kinds * b->draw->batch;
   b->slot = calloc((size_t)b->slots + 1, sizeof *b->slot);
   b->data = calloc((size_t)b->slots + 1, sizeof *b->data);
-  b->moments = calloc((size_t)b->size.count * 2, sizeof *b->moments);
-  bool ok = (b->slot && b->data && b->moments) || err_set(e, ERR_FIT, "out of memory for the pictures of a step");
+  bool ok = (b->slot && b->data) || err_set(e, ERR_FIT, "out of memory for the pictures of a step");
   ok = ok && tokens(b, b->want.instance_prompt, b->instance_ids, e) && tokens(b, b->want.class_prompt, b->class_ids, e);
   for (int k = 0; k < SLOT_KINDS; k++)
     for (int i = 0; ok && on[k] && i < b->draw->batch; i++) ok = slot_init(b, at++, (enum slot_kind)k, i, e);
@@ -53,10 +51,8 @@ void batch_release(struct batch *b) {
   }
   free(b->slot);
   free(b->data);
-  free(b->moments);
   b->slot = NULL;
   b->data = NULL;
-  b->moments = NULL;
 }
 
 /* eps, offset noise added: eps[.., k] += strength * N(0, 1) of channel k. */
@@ -71,20 +67,27 @@ static void fill_noise(const struct batch *b, const struct draw_example *x, enum
   }
 }
 
-/* Posterior sample of the slot's moments. */
-static bool sample_latents(struct batch *b, struct ctx *c, struct slot_data *d, const float *moments, const struct rng_counter *posterior) {
+static void draw_posterior(struct batch *b, struct slot_data *d, const struct rng_counter *posterior) {
   rng_normal(posterior, d->posterior, 0, b->size.count);
   d->from_pixels = true;
-  return moments && moments_to_latents(c, b->m, moments, d->posterior, &b->size, d->latents);
 }
 
-static bool center_latents(struct batch *b, struct ctx *c, struct slot_data *d, struct photograph *p, bool flip,
-                           const struct rng_counter *posterior) {
+/* Posterior sample of the slot's pixels. */
+static bool encode_latents(struct batch *b, struct ctx *c, int i, const struct rng_counter *posterior) {
+  struct tensor z = tensor_slice(b->latents, i, 1);
+  draw_posterior(b, b->data + i, posterior);
+  return latents_of_pixels(c, b->m, b->data[i].pixels, b->d->width, b->d->height, b->data[i].posterior, &z);
+}
+
+static bool center_latents(struct batch *b, struct ctx *c, int i, struct photograph *p, bool flip, const struct rng_counter *posterior) {
+  struct slot_data *d = b->data + i;
+  struct tensor z = tensor_slice(b->latents, i, 1);
   int x, y;
   photograph_center(b->d, p, &x, &y);
   const float *moments = center_moments(c, b->m, b->d, p, flip, d->pixels);
   crop_pixels(&p->rgb, x, y, b->d->width, b->d->height, flip, d->pixels); /* also where the moments were known: the dump shows them */
-  return sample_latents(b, c, d, moments, posterior);
+  draw_posterior(b, d, posterior);
+  return moments && latents_of_moments(c, b->m, moments, d->posterior, &z);
 }
 
 struct crop {
@@ -110,10 +113,9 @@ static bool fill_instance(struct batch *b, struct ctx *c, const struct crop *k, 
   if (!choose_crop(b, k, p, d, x->flip, &left, &top)) return err_set(c->err, ERR_FIT, "out of memory for the mask of %s", p->name);
   b->slot[i].mask = b->want.mask_dm ? d->mask : NULL;
   photograph_center(b->d, p, &cx, &cy);
-  if (left == cx && top == cy) return center_latents(b, c, d, p, x->flip, x->posterior + SLOT_INSTANCE);
+  if (left == cx && top == cy) return center_latents(b, c, i, p, x->flip, x->posterior + SLOT_INSTANCE);
   crop_pixels(&p->rgb, left, top, b->d->width, b->d->height, x->flip, d->pixels);
-  return encode_pixels(c, b->m, d->pixels, b->d->width, b->d->height, b->moments) &&
-         sample_latents(b, c, d, b->moments, x->posterior + SLOT_INSTANCE);
+  return encode_latents(b, c, i, x->posterior + SLOT_INSTANCE);
 }
 
 /* Mask of the centre crop of a class picture on the latent's grid. */
@@ -132,6 +134,15 @@ static bool class_mask(struct batch *b, int picture, float *out, struct err *e) 
   return ok && (selected >= 0 || err_set(e, ERR_FAILED, "out of memory for the mask of a class image"));
 }
 
+static bool kept_latents(struct batch *b, struct ctx *c, const struct draw_example *x, int i) {
+  struct slot_data *d = b->data + i;
+  struct tensor z = tensor_slice(b->latents, i, 1);
+  d->from_pixels = false;
+  if (!b->classes->latents(b->classes->user, x->class_image, d->latents, c->err)) return false;
+  c->b->op->upload(c->b, z.data, d->latents, tensor_bytes(&z));
+  return true;
+}
+
 /* A class picture, centre-cropped where it is larger. */
 static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example *x, int i) {
   struct slot_data *d = b->data + i;
@@ -139,10 +150,7 @@ static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example
     if (!class_mask(b, x->class_image, d->mask, c->err)) return false;
     b->slot[i].mask = d->mask;
   }
-  if (b->classes->latents) {
-    d->from_pixels = false;
-    return b->classes->latents(b->classes->user, x->class_image, d->latents, c->err);
-  }
+  if (b->classes->latents) return kept_latents(b, c, x, i);
   struct image im = {0};
   int w, h;
   bool ok = b->classes->picture(b->classes->user, x->class_image, &im, c->err);
@@ -151,8 +159,7 @@ static bool fill_prior(struct batch *b, struct ctx *c, const struct draw_example
   if (ok)
     crop_pixels(&im, center_offset(im.w, b->d->width), center_offset(im.h, b->d->height), b->d->width, b->d->height, false, d->pixels);
   image_release(&im);
-  return ok && encode_pixels(c, b->m, d->pixels, b->d->width, b->d->height, b->moments) &&
-         sample_latents(b, c, d, b->moments, x->posterior + SLOT_PRIOR);
+  return ok && encode_latents(b, c, i, x->posterior + SLOT_PRIOR);
 }
 
 static bool fill_pdm(struct batch *b, struct ctx *c, const struct draw_example *x, int i) {
@@ -160,7 +167,7 @@ static bool fill_pdm(struct batch *b, struct ctx *c, const struct draw_example *
     return err_set(c->err, ERR_FAILED, "no PDM target of photograph %s at timestep %d: delete the run's state/qstar, it will be made again",
                    b->d->photograph[x->photograph].name, x->t[SLOT_PDM]);
   b->slot[i].mask = pdm_mask(b->pdm, x->photograph);
-  return center_latents(b, c, b->data + i, b->d->photograph + x->photograph, false, x->posterior + SLOT_PDM);
+  return center_latents(b, c, i, b->d->photograph + x->photograph, false, x->posterior + SLOT_PDM);
 }
 
 static bool fill_slot(struct batch *b, struct ctx *c, const struct crop *k, const struct draw_example *x, int i) {
@@ -173,8 +180,11 @@ static bool fill_slot(struct batch *b, struct ctx *c, const struct crop *k, cons
 
 bool batch_fill(struct batch *b, struct ctx *c, int step, int micro, struct err *e) {
   c->err = e;
+  b->latents = ctx_new_4d(c, DT_F32, b->slots, b->size.h, b->size.w, b->size.channels);
+  if (c->failed) return false;
   for (int i = 0; i < b->slots; i++) {
     struct draw_example x;
+    b->slot[i].device_latents = tensor_slice(b->latents, i, 1).data;
     struct crop k = {step, micro, b->slot[i].example};
     draw_example(b->draw, step, micro, k.example, &x);
     if (!fill_slot(b, c, &k, &x, i)) return err_set(e, ERR_FAILED, "the pictures of step %d could not be prepared", step + 1);
@@ -182,7 +192,14 @@ bool batch_fill(struct batch *b, struct ctx *c, int step, int micro, struct err 
   return ctx_ok(c);
 }
 
-void batch_plan(struct batch *b, struct ctx *c) {
-  encode_pixels(c, b->m, b->data[0].pixels, b->d->width, b->d->height, b->moments);
-  moments_to_latents(c, b->m, b->moments, b->data[0].posterior, &b->size, b->data[0].latents);
+void batch_end(struct batch *b, struct ctx *c) {
+  ctx_free(c, &b->latents);
+}
+
+bool batch_read(struct batch *b, struct ctx *c) {
+  for (int i = 0; i < b->slots; i++) {
+    struct tensor z = tensor_slice(b->latents, i, 1);
+    ctx_download(c, b->data[i].latents, &z);
+  }
+  return ctx_ok(c);
 }

@@ -30,7 +30,8 @@ struct batch_want {
 struct slot_data {
   float *pixels;    /* [H, W, 3] of the last fill */
   float *posterior; /* [h, w, c] normals */
-  float *latents, *noise, *mask, *qstar;
+  float *latents; /* where they are kept, or after batch_read */
+  float *noise, *mask, *qstar;
   bool from_pixels; /* latents were encoded from pixels: false for kept latents */
 };
 
@@ -46,15 +47,15 @@ struct batch {
   int slots;              /* of a micro-batch: examples times the kinds that are on; all instance slots first, then prior, then pdm */
   struct slot *slot;      /* [slots] */
   struct slot_data *data; /* [slots] */
-  float *moments;         /* [h, w, 2 c] */
+  struct tensor latents;  /* [slots, h, w, c] F32, of the pool: what the slots point into */
 };
 
 /* The members up to want are set. pdm and classes may be NULL where their term is off. */
 bool batch_init(struct batch *b, struct err *e);
 void batch_release(struct batch *b);
-/* Micro-batch `micro` of step (from 0). */
+/* Micro-batch `micro` of step (from 0). Its latents are in the pool of c until batch_end; nothing is waited for but what is computed only once. */
 bool batch_fill(struct batch *b, struct ctx *c, int step, int micro, struct err *e);
-/* For planning: encodes one picture, the largest thing that batch_fill does. */
-void batch_plan(struct batch *b, struct ctx *c);
+void batch_end(struct batch *b, struct ctx *c);
+bool batch_read(struct batch *b, struct ctx *c); /* its latents to data[].latents; waits */
 
 #endif

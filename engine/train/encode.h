@@ -1,4 +1,4 @@
-/* Pixels to latents through the VAE: host arrays in, host arrays out. */
+/* Pixels to latents through the VAE. Arrays are the host's where nothing else is said. */
 #ifndef PDMBOOTH_TRAIN_ENCODE_H
 #define PDMBOOTH_TRAIN_ENCODE_H
 
@@ -20,5 +20,8 @@ bool encode_pixels(struct ctx *c, struct model *m, const float *pixels, int widt
 const float *center_moments(struct ctx *c, struct model *m, const struct dataset *d, struct photograph *p, bool flip, float *pixels);
 /* out [lh, lw, z] = scaling factor * (mean + exp(logvar / 2) noise - shift); noise NULL: the mode. */
 bool moments_to_latents(struct ctx *c, struct model *m, const float *moments, const float *noise, const struct latent_size *s, float *out);
+/* The same without waiting: out F32 [1, lh, lw, z] in device memory, of moments, or of the moments of pixels [h, w, 3]. */
+bool latents_of_moments(struct ctx *c, struct model *m, const float *moments, const float *noise, struct tensor *out);
+bool latents_of_pixels(struct ctx *c, struct model *m, const float *pixels, int width, int height, const float *noise, struct tensor *out);
 
 #endif

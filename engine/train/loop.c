@@ -39,20 +39,49 @@ static bool dumps(const struct trainer *t, int step) {
   return step <= t->s->dump_steps && t->s->dump_dir && *t->s->dump_dir;
 }
 
-/* Forward and backward of one micro-batch; its losses are added to *sum. */
-static bool micro_batch(struct trainer *t, int step, int micro, struct step_loss *sum, struct err *e) {
+static double *losses_of(struct trainer *t, double *all, int micro) {
+  return all + (ptrdiff_t)micro * t->batch.slots;
+}
+
+/* What a dump shows is waited for. */
+static bool dump_micro(struct trainer *t, struct ctx *c, int micro, struct err *e) {
+  double loss[STEP_MAX_SLOTS] = {0};
+  struct step_loss l;
+  t->b->op->download(t->b, loss, losses_of(t, optimizer_losses(&t->opt), micro), (size_t)t->batch.slots * sizeof *loss);
+  step_losses(&t->terms[micro], loss, &l);
+  return batch_read(&t->batch, c) && dump_inputs(&t->dump, &t->batch, micro, &l, e);
+}
+
+/* Forward and backward of one micro-batch; its losses stay with the backend. */
+static bool micro_batch(struct trainer *t, int step, int micro, struct err *e) {
   struct ctx c;
-  struct step_loss l = {0};
+  struct batch *k = &t->batch;
   if (!trainer_ctx(t, &c, e)) return false;
-  bool ok = batch_fill(&t->batch, &c, step - 1, micro, e);
-  ok = ok && train_step(&c, t->m, t->batch.slot, t->batch.slots, t->draw.batch, t->batch.size.h, t->batch.size.w, &t->options, &l, e);
+  bool ok = batch_fill(k, &c, step - 1, micro, e);
+  if (ok) step_terms(t->m, k->slot, k->slots, t->draw.batch, &t->options, &t->terms[micro]);
+  ok = ok && train_step_later(&c, t->m, k->slot, k->slots, t->draw.batch, k->size.h, k->size.w, &t->options,
+                              losses_of(t, optimizer_losses(&t->opt), micro), e);
+  ok = ok && (!dumps(t, step) || dump_micro(t, &c, micro, e));
+  batch_end(k, &c);
   trainer_ctx_end(&c);
-  ok = ok && (!dumps(t, step) || dump_inputs(&t->dump, &t->batch, micro, &l, e)) && finite_losses(t, &l, step, e);
-  sum->instance += l.instance / t->draw.accumulation;
-  sum->prior += l.prior / t->draw.accumulation;
-  sum->pdm += l.pdm / t->draw.accumulation;
-  sum->total += l.total / t->draw.accumulation;
   return ok;
+}
+
+/* The norm of the gradients, and the mean of the losses of all micro-batches: here, and nowhere else in a step, the host waits. */
+static bool results(struct trainer *t, int step, double *norm, struct step_loss *mean, struct err *e) {
+  t->opt.loss_scale = loss_scale_factor(&t->state.loss_scale);
+  *norm = optimizer_norm(&t->opt);
+  if (t->b->fault.code != ERR_OK) return err_set(e, t->b->fault.code, "%s", t->b->fault.text);
+  for (int i = 0; i < t->draw.accumulation; i++) {
+    struct step_loss l;
+    step_losses(&t->terms[i], losses_of(t, t->opt.read + 1, i), &l);
+    if (!finite_losses(t, &l, step, e)) return false;
+    mean->instance += l.instance / t->draw.accumulation;
+    mean->prior += l.prior / t->draw.accumulation;
+    mean->pdm += l.pdm / t->draw.accumulation;
+    mean->total += l.total / t->draw.accumulation;
+  }
+  return true;
 }
 
 /* Gradients that are not finite: without a scale the end; with one a step without an update, and half the scale from here on. */
@@ -69,8 +98,6 @@ static bool without_update(struct trainer *t, struct metrics *m, struct err *e) 
 static bool update(struct trainer *t, struct metrics *m, struct err *e) {
   struct loss_scale *s = &t->state.loss_scale;
   m->lr = lr_at(&t->lr, t->opt.step); /* the schedule goes on with updates, as accelerate's does */
-  t->opt.loss_scale = loss_scale_factor(s);
-  m->grad_norm = optimizer_norm(&t->opt);
   bool finite = isfinite(m->grad_norm);
   if (dumps(t, m->step) && !dump_gradients(&t->dump, m->lr, m->grad_norm, e)) return false;
   if (!(finite ? optimizer_step(&t->opt, m->lr, m->grad_norm, e) : without_update(t, m, e))) return false;
@@ -125,8 +152,8 @@ static bool one_step(struct trainer *t, struct err *e) {
   double begin = now_seconds();
   t->options.grad_scale = (float)loss_scale_factor(&t->state.loss_scale) / (float)t->draw.accumulation;
   for (int i = 0; i < t->draw.accumulation; i++)
-    if (!micro_batch(t, m.step, i, &l, e)) return false;
-  if (!update(t, &m, e)) return false;
+    if (!micro_batch(t, m.step, i, e)) return false;
+  if (!results(t, m.step, &m.grad_norm, &l, e) || !update(t, &m, e)) return false;
   m.seconds = now_seconds() - begin;
   m.instance = s->losses.instance && isfinite(l.instance) ? l.instance : NAN;
   m.prior = s->losses.prior && isfinite(l.prior) ? l.prior : NAN;

@@ -44,7 +44,8 @@ static void arrive(struct lodge *l, int c) {
   if (!o) return;
   struct offload_block *k = o->block + chunk->block;
   l->b->op->wait(l->b, LODGE_COPIED + c);
-  k->squares = l->host->op->sum_squares(l->host, o->g + k->range.from, k->range.to - k->range.from);
+  k->squares = 0;
+  l->host->op->sum_squares(l->host, &k->squares, o->g + k->range.from, k->range.to - k->range.from);
   chunk->holder = NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "train/optimizer.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "backend/moments8.h"
 #include "train/offload.h"
@@ -45,6 +46,22 @@ size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype mo
   return bytes;
 }
 
+size_t optimizer_result_bytes(int losses) {
+  return (size_t)(1 + losses) * sizeof(double);
+}
+
+double *optimizer_losses(struct optimizer *o) {
+  return o->results + 1;
+}
+
+static bool results_init(struct optimizer *o, int losses, struct err *e) {
+  o->losses = losses;
+  o->read = calloc((size_t)losses + 1, sizeof *o->read);
+  if (o->read == NULL) return err_set(e, ERR_FIT, "out of memory for the losses of a step");
+  o->results = o->b->op->alloc(o->b, optimizer_result_bytes(losses), e);
+  return o->results != NULL;
+}
+
 /* Zeroed memory, which is zero moments in every type. */
 static bool take(struct tensor *t, struct backend *b, enum dtype type, int64_t n, struct err *e) {
   *t = tensor_1d(b->op->alloc(b, (size_t)n * dtype_size(type), e), type, n);
@@ -74,7 +91,7 @@ static bool group_init(struct opt_group *g, struct backend *b, struct param_set 
   return true;
 }
 
-bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema,
+bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *const *sets, int n, enum dtype moments, bool ema, int losses,
                     struct err *e) {
   *o = (struct optimizer){.b = b, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 1e-2f, .max_norm = 1, .loss_scale = 1};
   if (n > OPT_MAX_GROUPS) return err_set(e, ERR_FAILED, "%d parameter sets, %d are possible", n, OPT_MAX_GROUPS);
@@ -86,7 +103,7 @@ bool optimizer_init(struct optimizer *o, struct backend *b, struct param_set *co
     }
   }
   int64_t piece = piece_count(sets, n);
-  if (piece == 0 || take(&o->wide, b, DT_F32, piece, e)) return true;
+  if (results_init(o, losses, e) && (piece == 0 || take(&o->wide, b, DT_F32, piece, e))) return true;
   optimizer_release(o);
   return false;
 }
@@ -105,6 +122,9 @@ void optimizer_release(struct optimizer *o) {
   o->groups = 0;
   if (o->wide.data != NULL) o->b->op->release(o->b, o->wide.data, tensor_bytes(&o->wide));
   o->wide = (struct tensor){.data = NULL};
+  if (o->results != NULL) o->b->op->release(o->b, o->results, optimizer_result_bytes(o->losses));
+  free(o->read);
+  o->results = o->read = NULL;
 }
 
 /* Gradients [first, first + n) of a set in fp32: where they are, or widened. */
@@ -158,18 +178,23 @@ void optimizer_changed(struct optimizer *o) {
 
 /* --- steps ---------------------------------------------------------------------------------------------------------------------------- */
 
-/* Gradients of frozen parameters are zero: nobody writes them. */
-double optimizer_norm(struct optimizer *o) {
-  double sum = 0;
-  for (int i = 0; i < o->groups; i++) {
-    const struct opt_group *g = &o->group[i];
-    if (g->away != NULL) sum += offload_squares(g->away);
-    for (int64_t at = 0, end; g->away == NULL && at < g->set->count; at = end) {
-      end = piece_end(g->set, at, g->set->count);
-      sum += o->b->op->sum_squares(o->b, gradients(o, g->set, at, end - at), end - at);
-    }
+/* Added to results[0]. Gradients of frozen parameters are zero: nobody writes them. */
+static void squares(struct optimizer *o, const struct param_set *s) {
+  for (int64_t at = 0, end; at < s->count; at = end) {
+    end = piece_end(s, at, s->count);
+    o->b->op->sum_squares(o->b, o->results, gradients(o, s, at, end - at), end - at);
   }
-  return sqrt(sum) / o->loss_scale;
+}
+
+double optimizer_norm(struct optimizer *o) {
+  struct tensor sum = tensor_1d(o->results, DT_F32, sizeof *o->results / sizeof(float)); /* all bits 0 are the number 0 in either type */
+  o->b->op->fill(o->b, &sum, 0);
+  for (int i = 0; i < o->groups; i++)
+    if (o->group[i].away == NULL) squares(o, o->group[i].set);
+  o->b->op->download(o->b, o->read, o->results, optimizer_result_bytes(o->losses));
+  for (int i = 0; i < o->groups; i++)
+    if (o->group[i].away != NULL) o->read[0] += offload_squares(o->group[i].away);
+  return sqrt(o->read[0]) / o->loss_scale;
 }
 
 void optimizer_zero_grad(struct optimizer *o) {

@@ -46,6 +46,7 @@ static void fixed_parts(struct trainer *t) {
     if (t->s->train.ema_decay > 0) p->averaged += taken(t, t->set[i]->count * 4);
   }
   p->moments += taken(t, (int64_t)optimizer_piece_bytes(t->set, t->sets));
+  p->moments += taken(t, (int64_t)optimizer_result_bytes(trainer_losses(t)));
   plan_offload_parts(t);
 }
 

@@ -57,15 +57,25 @@ static bool samples(struct ctx *c, const struct job *k) {
 
 /* --- training ------------------------------------------------------------------------------------------------------------------------- */
 
+/* Of a micro-batch. */
+static struct tensor all_latents(struct ctx *c, const struct job *k) {
+  const struct settings *s = k->t->s;
+  struct latent_size z = size_of(k->t);
+  int kinds = s->losses.instance + s->losses.prior + s->losses.pdm;
+  return ctx_new_4d(c, DT_F32, (int64_t)kinds * s->train.batch, z.h, z.w, z.channels);
+}
+
+/* A photograph's moments; and a picture of a step. */
 static bool encode(struct ctx *c, const struct job *k) {
   struct latent_size z = size_of(k->t);
   const struct settings *s = k->t->s;
-  float *moments = calloc((size_t)z.count * 2, sizeof *moments), *noise = calloc((size_t)z.count, sizeof *noise);
-  bool ok = (moments && noise) || err_set(c->err, ERR_FIT, "out of memory");
-  ok = ok && encode_pixels(c, k->t->m, moments, s->train.width, s->train.height, moments) &&
-       moments_to_latents(c, k->t->m, moments, noise, &z, noise);
+  struct tensor all = all_latents(c, k), one = tensor_slice(all, 0, 1);
+  float *moments = calloc((size_t)z.count * 2, sizeof *moments);
+  bool ok = moments || err_set(c->err, ERR_FIT, "out of memory");
+  ok = ok && encode_pixels(c, k->t->m, NULL, s->train.width, s->train.height, moments) &&
+       latents_of_pixels(c, k->t->m, NULL, s->train.width, s->train.height, moments, &one);
   free(moments);
-  free(noise);
+  ctx_free(c, &all);
   return ok;
 }
 
@@ -94,10 +104,13 @@ static bool fill_micro(const struct trainer *t, struct micro *m, struct err *e) 
 
 static bool step(struct ctx *c, const struct job *k, const struct micro *m) {
   struct step_options o = k->t->options;
-  struct step_loss l;
   struct latent_size z = size_of(k->t);
+  double none;
+  struct tensor all = all_latents(c, k);
   o.recompute_blocks = k->n;
-  return train_step(c, k->t->m, m->slot, m->n, k->t->s->train.batch, z.h, z.w, &o, &l, c->err);
+  bool ok = train_step_later(c, k->t->m, m->slot, m->n, k->t->s->train.batch, z.h, z.w, &o, &none, c->err);
+  ctx_free(c, &all);
+  return ok;
 }
 
 static bool probe(struct ctx *c, const struct job *k, struct micro *m) {

@@ -6,13 +6,16 @@
  *   x_t = sqrt(abar_t) z + sqrt(1 - abar_t) eps                  target: eps, or v = sqrt(abar_t) eps - sqrt(1 - abar_t) z
  *   L   = mean over examples of (w_snr L_inst + prior_weight w_snr L_prior + pdm_weight L_pdm)
  *
- * The pdm slots have no noise loss: their rows of the prediction's gradient are zero, and only their rows of Q enter L_pdm. */
+ * The pdm slots have no noise loss: their rows of the prediction's gradient are zero, and only their rows of Q enter L_pdm.
+ *
+ * First everything that comes from the host goes to the device (inputs), then all of it is computed (compute) without a word from the host, and the
+ * losses stay on the device until somebody reads them. */
 #include "train/step.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { STEP_MAX_SLOTS = 192, STEP_TOKENS = 77 };
+enum { STEP_TOKENS = 77 };
 
 struct pass {
   struct ctx *c;
@@ -21,11 +24,19 @@ struct pass {
   int n, examples, h, w;
   const struct step_options *o;
   bool train;
+  double *loss; /* [n], device memory: of the noise, or of Q in a pdm slot */
 
-  int row[STEP_MAX_SLOTS];   /* slot -> row of text */
-  int rows;                  /* distinct prompts */
-  struct tensor x, target;   /* [n, h, w, c] F32 */
-  struct tensor mask;        /* [n, h w] F32, empty: every element counts */
+  int row[STEP_MAX_SLOTS]; /* slot -> row of ids */
+  int rows;                /* distinct prompts */
+  int pdm;                 /* slots with a pdm loss */
+
+  /* Inputs, there from before compute until after it. */
+  struct tensor ids, time;    /* [rows, 77] I32; unet_time_input */
+  struct tensor x, target;    /* [n, h, w, c] F32 */
+  struct tensor mask;         /* [n, h w] F32, empty: every element counts */
+  struct tensor weight;       /* [2, n] F32: of the gradients of a slot's noise loss, of its pdm loss */
+  struct tensor qstar, qmask; /* [pdm, tokens, channels], [pdm, tokens] F32 */
+
   struct tensor text;        /* [rows, 77, width] activations' type */
   struct tensor text_slots;  /* [n, 77, width]: rows of text, one a slot */
   struct tensor pred, dpred; /* [n, h, w, c] activations' type */
@@ -33,8 +44,9 @@ struct pass {
   struct unet_tap tap;
   struct clip_tape *clip_tape;
   struct unet_tape *unet_tape;
-  double term[SLOT_KINDS];
 };
+
+/* --- inputs --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Distinct prompts: row[] and the ids of each in ids [rows, 77]. */
 static void find_rows(struct pass *p, int32_t *ids) {
@@ -46,18 +58,17 @@ static void find_rows(struct pass *p, int32_t *ids) {
   }
 }
 
-static void embed_prompts(struct pass *p) {
+static void upload_ids(struct pass *p) {
   int32_t ids[STEP_MAX_SLOTS * STEP_TOKENS];
   find_rows(p, ids);
-  bool graph = p->train && p->o->train_text;
-  p->text = clip_forward(p->c, p->m->text, ids, p->rows, STEP_TOKENS, graph ? &p->clip_tape : NULL);
-  p->text_slots = ctx_new_3d(p->c, p->text.type, p->n, p->text.dim[1], p->text.dim[2]);
-  if (p->c->failed) return;
-  for (int i = 0; i < p->n; i++) {
-    struct tensor from = tensor_slice(p->text, p->row[i], 1), to = tensor_slice(p->text_slots, i, 1);
-    p->c->b->op->move(p->c->b, to.data, from.data, tensor_bytes(&from));
-  }
-  ctx_free(p->c, &p->text);
+  p->ids = ctx_new_2d(p->c, DT_I32, p->rows, STEP_TOKENS);
+  if (!p->c->failed) p->c->b->op->upload(p->c->b, p->ids.data, ids, tensor_bytes(&p->ids));
+}
+
+static void upload_times(struct pass *p) {
+  float t[STEP_MAX_SLOTS];
+  for (int i = 0; i < p->n; i++) t[i] = (float)p->slot[i].t;
+  p->time = unet_time_input(p->c, p->m->unet, t, p->n);
 }
 
 /* Fills row i of x with the noisy latents, row i of target with what the network should say. z: a buffer for one picture. */
@@ -66,11 +77,15 @@ static void noisy_slot(struct pass *p, int i, struct tensor *z) {
   struct backend *b = p->c->b;
   struct tensor x = tensor_slice(p->x, i, 1), target = tensor_slice(p->target, i, 1);
   float abar = (float)p->m->schedule.abar[s->t], signal = sqrtf(abar), noise = sqrtf(1 - abar);
-  b->op->upload(b, z->data, s->latents, tensor_bytes(z));
+  struct tensor from = *z;
+  if (s->device_latents)
+    from.data = s->device_latents;
+  else
+    b->op->upload(b, z->data, s->latents, tensor_bytes(z));
   b->op->upload(b, target.data, s->noise, tensor_bytes(&target));
-  b->op->axpby(b, &x, signal, z, 0);
+  b->op->axpby(b, &x, signal, &from, 0);
   b->op->axpby(b, &x, noise, &target, 1);
-  if (p->m->schedule.prediction == PREDICT_V) b->op->axpby(b, &target, -noise, z, signal);
+  if (p->m->schedule.prediction == PREDICT_V) b->op->axpby(b, &target, -noise, &from, signal);
 }
 
 static void make_noisy(struct pass *p) {
@@ -99,20 +114,6 @@ static void upload_masks(struct pass *p) {
   }
 }
 
-static void forward(struct pass *p) {
-  float t[STEP_MAX_SLOTS];
-  for (int i = 0; i < p->n; i++) t[i] = (float)p->slot[i].t;
-  embed_prompts(p);
-  make_noisy(p);
-  struct unet_options options = {.recompute = p->o->recompute, .recompute_blocks = p->o->recompute_blocks};
-  p->tap = (struct unet_tap){.handle = -1};
-  for (int i = 0; i < p->n; i++)
-    if (p->slot[i].kind == SLOT_PDM) p->tap.handle = p->o->pdm_handle;
-  p->pred = unet_forward(p->c, p->m->unet, &p->x, t, &p->text_slots, &p->tap, &options, p->train ? &p->unet_tape : NULL);
-  ctx_free(p->c, &p->x);
-  if (!p->train) ctx_free(p->c, &p->text_slots);
-}
-
 /* Weight of a slot's term in L, without the gradient's scale. */
 static double slot_weight(const struct pass *p, const struct slot *s) {
   double snr = p->o->min_snr > 0 && s->kind != SLOT_PDM ? schedule_min_snr(&p->m->schedule, s->t, p->o->min_snr) : 1;
@@ -120,53 +121,99 @@ static double slot_weight(const struct pass *p, const struct slot *s) {
   return snr * of_kind / p->examples;
 }
 
-/* L_inst and L_prior; dpred, where training. */
-static void noise_loss(struct pass *p) {
-  double loss[STEP_MAX_SLOTS] = {0};
-  float weight[STEP_MAX_SLOTS];
-  for (int i = 0; i < p->n; i++) {
-    bool has_loss = p->slot[i].kind != SLOT_PDM;
-    weight[i] = has_loss ? (float)(slot_weight(p, p->slot + i) * p->o->grad_scale) : 0;
-  }
-  upload_masks(p);
-  if (p->train) p->dpred = ctx_like(p->c, &p->pred);
-  if (p->c->failed) return;
-  struct tensor mask = p->mask.rank > 0 ? p->mask : (struct tensor){0};
-  p->c->b->op->mse(p->c->b, loss, p->train ? &p->dpred : NULL, &p->pred, &p->target, mask.rank > 0 ? &mask : NULL, weight);
+static void upload_weights(struct pass *p) {
+  float weight[2 * STEP_MAX_SLOTS] = {0};
   for (int i = 0; i < p->n; i++) {
     const struct slot *s = p->slot + i;
-    if (s->kind == SLOT_PDM) continue;
-    double snr = p->o->min_snr > 0 ? schedule_min_snr(&p->m->schedule, s->t, p->o->min_snr) : 1;
-    p->term[s->kind] += snr * loss[i] / p->examples;
+    weight[s->kind == SLOT_PDM ? p->n + i : i] = (float)(slot_weight(p, s) * p->o->grad_scale);
   }
+  p->weight = ctx_new_2d(p->c, DT_F32, 2, p->n);
+  if (!p->c->failed) p->c->b->op->upload(p->c->b, p->weight.data, weight, tensor_bytes(&p->weight));
 }
 
-/* One pdm slot: its rows of Q against Q*. target, mask: buffers for one picture. */
-static void pdm_slot(struct pass *p, int i, struct tensor *target, struct tensor *mask) {
-  const struct slot *s = p->slot + i;
+/* The i-th pdm slot: number k in qstar and qmask. */
+static void upload_pdm_slot(struct pass *p, const struct slot *s, int k) {
   struct backend *b = p->c->b;
-  struct tensor q = tensor_slice(p->tap.q, i, 1), dq = {0};
+  struct tensor target = tensor_slice(p->qstar, k, 1), mask = tensor_slice(p->qmask, k, 1);
+  b->op->upload(b, target.data, s->qstar, tensor_bytes(&target));
+  if (s->mask) b->op->upload(b, mask.data, s->mask, tensor_bytes(&mask));
+}
+
+static void upload_pdm(struct pass *p) {
+  int gh, gw, k = 0;
+  for (int i = 0; i < p->n; i++) p->pdm += p->slot[i].kind == SLOT_PDM && p->o->pdm_handle >= 0;
+  if (p->pdm == 0) return;
+  unet_pdm_grid(p->m->unet, p->o->pdm_handle, p->h, p->w, &gh, &gw);
+  p->qstar = ctx_new_3d(p->c, DT_F32, p->pdm, (int64_t)gh * gw, unet_pdm_channels(p->m->unet, p->o->pdm_handle));
+  p->qmask = ctx_new_2d(p->c, DT_F32, p->pdm, (int64_t)gh * gw);
+  for (int i = 0; i < p->n && !p->c->failed; i++)
+    if (p->slot[i].kind == SLOT_PDM) upload_pdm_slot(p, p->slot + i, k++);
+}
+
+static void inputs(struct pass *p) {
+  make_noisy(p);
+  upload_masks(p);
+  upload_weights(p);
+  upload_pdm(p);
+  upload_ids(p);
+  upload_times(p);
+}
+
+static void inputs_end(struct pass *p) {
+  struct tensor *const all[] = {&p->time, &p->ids, &p->qmask, &p->qstar, &p->weight, &p->mask, &p->target, &p->x};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) ctx_free(p->c, all[i]);
+}
+
+/* --- forward -------------------------------------------------------------------------------------------------------------------------- */
+
+static void embed_prompts(struct pass *p) {
+  bool graph = p->train && p->o->train_text;
+  p->text = clip_forward_ids(p->c, p->m->text, &p->ids, graph ? &p->clip_tape : NULL);
+  p->text_slots = ctx_new_3d(p->c, p->text.type, p->n, p->text.dim[1], p->text.dim[2]);
+  if (p->c->failed) return;
+  for (int i = 0; i < p->n; i++) {
+    struct tensor from = tensor_slice(p->text, p->row[i], 1), to = tensor_slice(p->text_slots, i, 1);
+    p->c->b->op->move(p->c->b, to.data, from.data, tensor_bytes(&from));
+  }
+  ctx_free(p->c, &p->text);
+}
+
+static void forward(struct pass *p) {
+  embed_prompts(p);
+  struct unet_options options = {.recompute = p->o->recompute, .recompute_blocks = p->o->recompute_blocks};
+  p->tap = (struct unet_tap){.handle = p->pdm > 0 ? p->o->pdm_handle : -1};
+  p->pred = unet_forward_at(p->c, p->m->unet, &p->x, &p->time, &p->text_slots, &p->tap, &options, p->train ? &p->unet_tape : NULL);
+  if (!p->train) ctx_free(p->c, &p->text_slots);
+}
+
+/* L_inst and L_prior; dpred, where training. */
+static void noise_loss(struct pass *p) {
+  if (p->train) p->dpred = ctx_like(p->c, &p->pred);
+  if (p->c->failed) return;
+  struct tensor *mask = p->mask.rank > 0 ? &p->mask : NULL;
+  p->c->b->op->mse(p->c->b, p->loss, p->train ? &p->dpred : NULL, &p->pred, &p->target, mask, p->weight.data);
+  ctx_free(p->c, &p->pred);
+}
+
+/* One pdm slot, number k of them: its rows of Q against Q*. */
+static void pdm_slot(struct pass *p, int i, int k) {
+  struct backend *b = p->c->b;
+  struct tensor q = tensor_slice(p->tap.q, i, 1), dq = {0}, target = tensor_slice(p->qstar, k, 1), mask = tensor_slice(p->qmask, k, 1);
   if (p->train) dq = tensor_slice(p->tap.dq, i, 1);
-  b->op->upload(b, target->data, s->qstar, tensor_bytes(target));
-  if (s->mask) b->op->upload(b, mask->data, s->mask, tensor_bytes(mask));
-  double loss = 0;
-  float weight = (float)(slot_weight(p, s) * p->o->grad_scale);
-  b->op->mse(b, &loss, p->train ? &dq : NULL, &q, target, s->mask ? mask : NULL, &weight);
-  p->term[SLOT_PDM] += loss / p->examples;
+  b->op->mse(b, p->loss + i, p->train ? &dq : NULL, &q, &target, p->slot[i].mask ? &mask : NULL, (const float *)p->weight.data + p->n + i);
 }
 
 static void pdm_loss(struct pass *p) {
-  if (p->tap.handle < 0) return;
-  struct tensor target = ctx_new_3d(p->c, DT_F32, 1, p->tap.q.dim[1], p->tap.q.dim[2]);
-  struct tensor mask = ctx_new_2d(p->c, DT_F32, 1, p->tap.q.dim[1]);
+  int k = 0;
+  if (p->pdm == 0) return;
   if (p->train) p->tap.dq = ctx_like(p->c, &p->tap.q);
   if (p->train && !p->c->failed) p->c->b->op->fill(p->c->b, &p->tap.dq, 0);
   for (int i = 0; i < p->n && !p->c->failed; i++)
-    if (p->slot[i].kind == SLOT_PDM) pdm_slot(p, i, &target, &mask);
-  ctx_free(p->c, &mask);
-  ctx_free(p->c, &target);
+    if (p->slot[i].kind == SLOT_PDM) pdm_slot(p, i, k++);
   ctx_free(p->c, &p->tap.q);
 }
+
+/* --- backward ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Sums the gradients of slots that share a prompt and sends them through the text encoder. */
 static void backward_text(struct pass *p) {
@@ -195,34 +242,75 @@ static void backward(struct pass *p) {
   backward_text(p);
 }
 
-static void report(const struct pass *p, struct step_loss *out) {
-  *out = (struct step_loss){.instance = p->term[SLOT_INSTANCE], .prior = p->term[SLOT_PRIOR], .pdm = p->term[SLOT_PDM]};
-  out->total = out->instance + p->o->prior_weight * out->prior + p->o->pdm_weight * out->pdm;
+/* Everything between the inputs and the losses. What it takes from the pool it gives back. */
+static void compute(struct pass *p) {
+  forward(p);
+  noise_loss(p);
+  pdm_loss(p);
+  if (p->train) backward(p);
 }
 
-static bool run(struct pass *p, struct step_loss *out, struct err *e) {
+/* --- losses --------------------------------------------------------------------------------------------------------------------------- */
+
+void step_terms(const struct model *m, const struct slot *slots, int n, int examples, const struct step_options *o, struct step_terms *out) {
+  *out = (struct step_terms){.n = n < STEP_MAX_SLOTS ? n : STEP_MAX_SLOTS, .examples = examples};
+  out->prior_weight = o->prior_weight;
+  out->pdm_weight = o->pdm_weight;
+  for (int i = 0; i < out->n; i++) {
+    const struct slot *s = slots + i;
+    bool none = s->kind == SLOT_PDM && o->pdm_handle < 0, weighted = o->min_snr > 0 && s->kind != SLOT_PDM;
+    out->slot[i] = (struct step_term){none ? SLOT_KINDS : s->kind, weighted ? schedule_min_snr(&m->schedule, s->t, o->min_snr) : 1};
+  }
+}
+
+void step_losses(const struct step_terms *t, const double *loss, struct step_loss *out) {
+  double term[SLOT_KINDS + 1] = {0};
+  for (int i = 0; i < t->n; i++) term[t->slot[i].kind] += t->slot[i].snr * loss[i] / t->examples;
+  *out = (struct step_loss){.instance = term[SLOT_INSTANCE], .prior = term[SLOT_PRIOR], .pdm = term[SLOT_PDM]};
+  out->total = out->instance + t->prior_weight * out->prior + t->pdm_weight * out->pdm;
+}
+
+/* --- a step --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool run(struct pass *p, struct err *e) {
   if (p->n < 1 || p->n > STEP_MAX_SLOTS)
     return err_set(e, ERR_USAGE, "%d pictures in one pass: at most %d are possible, choose a smaller batch", p->n, (int)STEP_MAX_SLOTS);
   p->c->err = e;
-  forward(p);
-  noise_loss(p);
-  ctx_free(p->c, &p->mask);
-  ctx_free(p->c, &p->target);
-  ctx_free(p->c, &p->pred);
-  pdm_loss(p);
-  if (p->train) backward(p);
-  report(p, out);
+  inputs(p);
+  compute(p);
+  inputs_end(p);
   return ctx_ok(p->c);
+}
+
+/* Losses in the pool, read at once. */
+static bool run_and_read(struct pass *p, struct step_loss *out, struct err *e) {
+  struct step_terms t;
+  double loss[STEP_MAX_SLOTS] = {0};
+  p->c->err = e;
+  struct tensor on_device = ctx_new_2d(p->c, DT_F32, p->n, sizeof *loss / sizeof(float));
+  p->loss = on_device.data;
+  step_terms(p->m, p->slot, p->n, p->examples, p->o, &t);
+  bool ok = run(p, e);
+  if (ok) p->c->b->op->download(p->c->b, loss, p->loss, (size_t)p->n * sizeof *loss);
+  ctx_free(p->c, &on_device);
+  step_losses(&t, loss, out);
+  return ok && ctx_ok(p->c);
+}
+
+bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
+                      double *loss, struct err *e) {
+  struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o, .train = true, .loss = loss};
+  return run(&p, e);
 }
 
 bool train_step(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
                 struct step_loss *out, struct err *e) {
   struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o, .train = true};
-  return run(&p, out, e);
+  return run_and_read(&p, out, e);
 }
 
 bool eval_step(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
                struct step_loss *out, struct err *e) {
   struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o};
-  return run(&p, out, e);
+  return run_and_read(&p, out, e);
 }

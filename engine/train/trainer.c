@@ -270,9 +270,16 @@ enum dtype moments_type(const struct settings *s) {
   return type[s->train.moments];
 }
 
+int trainer_losses(const struct trainer *t) {
+  const struct settings *s = t->s;
+  return (s->losses.instance + s->losses.prior + s->losses.pdm) * s->train.batch * s->train.accumulation;
+}
+
 static bool open_optimizer(struct trainer *t, struct err *e) {
   const struct settings *s = t->s;
-  if (!optimizer_init(&t->opt, t->b, t->set, t->sets, moments_type(s), s->train.ema_decay > 0, e)) return false;
+  if (!optimizer_init(&t->opt, t->b, t->set, t->sets, moments_type(s), s->train.ema_decay > 0, trainer_losses(t), e)) return false;
+  t->terms = calloc((size_t)s->train.accumulation, sizeof *t->terms);
+  if (!t->terms) return err_set(e, ERR_FIT, "out of memory for the losses of a step");
   t->opt.beta1 = (float)s->train.beta1;
   t->opt.beta2 = (float)s->train.beta2;
   t->opt.eps = (float)s->train.epsilon;
@@ -458,6 +465,7 @@ void trainer_release(struct trainer *t) {
   run_state_release(&t->state);
   optimizer_release(&t->opt);
   batch_release(&t->batch);
+  free(t->terms);
   pdm_close(t->pdm);
   prior_delete(t->prior);
   draw_release(&t->draw);

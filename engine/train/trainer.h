@@ -47,6 +47,7 @@ struct trainer {
   char pdm_layer[256], cache_dir[TRAINER_PATH], state_dir[TRAINER_PATH];
   struct pdm_targets *pdm;
   struct batch batch;
+  struct step_terms *terms; /* [accumulation]: of the micro-batches of this step */
 
   struct param_set *set[2]; /* what is trained */
   const char *name[2];      /* "unet", "text_encoder" */
@@ -86,6 +87,7 @@ void trainer_begin(struct trainer *t, const struct settings *s, const struct emb
 void trainer_release(struct trainer *t);
 void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out);
 enum dtype moments_type(const struct settings *s); /* of the optimiser's */
+int trainer_losses(const struct trainer *t);         /* numbers that the passes of a step leave */
 bool trainer_resolution(const struct trainer *t, struct err *e);
 void trainer_note_work(struct trainer *t); /* how much of the region of the passes was touched, for the result */
 

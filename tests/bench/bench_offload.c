@@ -56,7 +56,7 @@ static double update(struct bench *k, int step) {
 
 static double norm(struct bench *k) {
   double began = now_seconds(), sum = 0;
-  for (int64_t at = 0; at < k->n; at += block) sum += k->b->op->sum_squares(k->b, k->g + at, k->n - at < block ? k->n - at : block);
+  for (int64_t at = 0; at < k->n; at += block) k->b->op->sum_squares(k->b, &sum, k->g + at, k->n - at < block ? k->n - at : block);
   return sqrt(sum) > 0 ? now_seconds() - began : NAN;
 }
 

@@ -85,6 +85,7 @@ static cudaError_t queue_copy(copy c, cudaStream_t stream) {
   cudaStream_t s = resolve(stream);
   if (!s) return cudaErrorInvalidResourceHandle;
   bool pinned_from = place_of(c.from, &left) == place::pinned, pinned_to = place_of(c.to, &left) == place::pinned;
+  if ((!from_device(c) && !pinned_from) || (!to_device(c) && !pinned_to)) count_wait();
   if (s->capture) return enqueue(s, {c.name, [c]() { perform(c); }, NULL, 0});
   if (!from_device(c) && !pinned_from) return enqueue(s, {c.name, staged(c), NULL, 0});
   if (!to_device(c) && pinned_to) spoil(c);

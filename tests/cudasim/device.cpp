@@ -183,6 +183,7 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 }
 cudaError_t cudaDeviceSynchronize(void) {
   API;
+  count_wait();
   drain_all();
   return failed(sticky());
 }

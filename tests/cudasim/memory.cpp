@@ -430,6 +430,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 }
 cudaError_t cudaMalloc(void **p, size_t bytes) {
   API;
+  count_wait();
   if (!p) return failed(cudaErrorInvalidValue);
   *p = NULL;
   if (bytes == 0) return cudaSuccess;
@@ -440,6 +441,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
 /* As the real one waits for whatever may still use the block. */
 cudaError_t cudaFree(void *p) {
   API;
+  count_wait();
   drain_all();
   return failed(sticky() != cudaSuccess ? sticky() : give_back(p, false, "cudaFree"));
 }
@@ -453,6 +455,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
 }
 cudaError_t cudaFreeHost(void *p) {
   API;
+  count_wait();
   drain_all();
   return failed(sticky() != cudaSuccess ? sticky() : give_back(p, true, "cudaFreeHost"));
 }

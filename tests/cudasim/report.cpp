@@ -15,7 +15,7 @@ enum { KEPT = 256, LONGEST = 400 };
 static char kept[KEPT][LONGEST];
 static int violations;
 static cudaError_t sticky_error, last_error;
-static long calls, fail_at;
+static long calls, waits, fail_at;
 static cudaError_t fail_code;
 static std::recursive_mutex lock;
 static bool started;
@@ -41,6 +41,8 @@ void violation(const char *format, ...) {
   if (violations < KEPT) memcpy(kept[violations], text, sizeof text);
   violations++;
 }
+
+void count_wait() { waits++; }
 
 /* --- errors ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -194,7 +196,7 @@ void cudasim_reset(void) {
   check_margins();
   violations = 0;
   sticky_error = last_error = cudaSuccess;
-  calls = 0;
+  calls = waits = 0;
   calls_by_name().clear();
   launches_by_name().clear();
   check_leaks("blocks of device memory", (long)device_leaks());
@@ -226,6 +228,7 @@ void cudasim_forgive(void) {
   sticky_error = last_error = cudaSuccess;
 }
 long cudasim_calls(void) { return calls; }
+long cudasim_waits(void) { return waits; }
 long cudasim_calls_of(const char *function) {
   locked l;
   auto i = calls_by_name().find(function);

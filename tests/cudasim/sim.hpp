@@ -45,6 +45,7 @@ struct call {
   if (api_call.error != cudaSuccess) return cudasim::failed(api_call.error)
 
 void count_launch(const char *kernel);
+void count_wait(); /* in this call the host waits for the device */
 
 /* --- device.cpp ------------------------------------------------------------------------------------------------------------------ */
 

@@ -237,6 +237,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   cudaStream_t s = resolve(stream);
   if (!s) return failed(cudaErrorInvalidResourceHandle);
   if (captured(s, __func__)) return failed(cudaErrorStreamCaptureUnsupported);
+  count_wait();
   drain_stream(s);
   return failed(sticky());
 }
@@ -288,6 +289,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   API;
   if (!event_exists(event, __func__)) return failed(cudaErrorInvalidResourceHandle);
   if (event->capture) return failed(cudaErrorCapturedEvent);
+  count_wait();
   if (event->last) drain_mark(event->last);
   return failed(sticky());
 }

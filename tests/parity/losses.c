@@ -50,6 +50,17 @@ static void weights(struct terms *q, bool v, bool snr, float *out) {
   free(t);
 }
 
+/* mse with weights and losses [n] of the host. */
+static void loss_of(struct terms *q, double *loss, struct tensor *d, const struct tensor *p, const struct tensor *t, const struct tensor *mask,
+                    const float *weight) {
+  struct backend *b = q->g.b;
+  struct tensor w = ctx_upload(&q->g.c, DT_F32, 1, p->dim, weight), l = ctx_new_2d(&q->g.c, DT_F32, p->dim[0], 2);
+  b->op->mse(b, l.data, d, p, t, mask, w.data);
+  b->op->download(b, loss, l.data, tensor_bytes(&l));
+  ctx_free(&q->g.c, &l);
+  ctx_free(&q->g.c, &w);
+}
+
 static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset) {
   char key[NAME], name[NAME];
   int64_t count;
@@ -62,7 +73,7 @@ static void one_term(struct terms *q, bool v, bool masked, bool snr, bool offset
   weights(q, v, snr, weight);
   struct tensor p = upload(q, pred), t = upload(q, target), d = ctx_like(&q->g.c, &p),
                 m = ctx_upload(&q->g.c, DT_F32, 2, (int64_t[]){q->n, q->h * q->w}, mask);
-  q->g.b->op->mse(q->g.b, loss, &d, &p, &t, masked ? &m : NULL, weight);
+  loss_of(q, loss, &d, &p, &t, masked ? &m : NULL, weight);
   for (int i = 0; i < q->n; i++) sum += weight[i] * loss[i];
   ctx_download(&q->g.c, have, &d);
   to_nchw(nchw, have, q->n, q->c, q->h, q->w);
@@ -87,7 +98,7 @@ static void pdm_term(struct terms *q, bool masked) {
   struct tensor p = ctx_upload(&q->g.c, DT_F32, 3, d, x), t = ctx_upload(&q->g.c, DT_F32, 3, d, s), g = ctx_like(&q->g.c, &p),
                 m = ctx_upload(&q->g.c, DT_F32, 2, d, mask);
   for (int i = 0; i < d[0]; i++) weight[i] = 1.0f / (float)d[0];
-  q->g.b->op->mse(q->g.b, loss, &g, &p, &t, masked ? &m : NULL, weight);
+  loss_of(q, loss, &g, &p, &t, masked ? &m : NULL, weight);
   for (int i = 0; i < d[0]; i++) sum += weight[i] * loss[i];
   ctx_download(&q->g.c, have, &g);
   snprintf(name, sizeof name, "pdm.mask%d value", masked);

@@ -88,7 +88,7 @@ static bool prepare(struct run *q, struct report *r, const char *model) {
   if (q->lora && q->text) set_adapters(q, clip_lora(q->g.m->text), "text_encoder");
   if (!unet_pdm_layer(q->g.m->unet, NULL, layer, sizeof layer, &q->handle, &q->g.err)) return false;
   int n = trained_sets(q, sets);
-  if (!optimizer_init(&q->opt, q->g.b, sets, n, DT_F32, false, &q->g.err)) return false;
+  if (!optimizer_init(&q->opt, q->g.b, sets, n, DT_F32, false, 0, &q->g.err)) return false;
   q->opt.beta1 = 0.9f, q->opt.beta2 = 0.999f, q->opt.eps = 1e-8f, q->opt.weight_decay = 1e-2f;
   q->opt.max_norm = (float)number(q->f, "max_grad_norm", 1);
   return true;

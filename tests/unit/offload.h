@@ -67,7 +67,7 @@ static inline void offload_open(struct offload_bench *f, bool away) {
   if (k->frozen) set[0]->p[20]->frozen = set[0]->p[21]->frozen = true;
   if (away) model_lodge(f->m, f->b, k->act, true);
   if (!model_read(f->m, f->b, 0, &e)) fail_msg("%s", e.text);
-  if (!optimizer_init(&f->opt, f->b, set, 1 + k->text, k->moments, k->ema, &e)) fail_msg("%s", e.text);
+  if (!optimizer_init(&f->opt, f->b, set, 1 + k->text, k->moments, k->ema, 0, &e)) fail_msg("%s", e.text);
   f->opt.ema_decay = k->ema ? 0.9f : 0;
   optimizer_zero_grad(&f->opt);
   assert_int_equal(tokenizer_prompt(f->m->tokenizer, "a photo of sks dog", f->ids, 77, NULL), 0);

@@ -81,7 +81,7 @@ static void set_up(struct fixture *t, enum dtype moments, bool ema) {
     load(t, t->p[k]->w, name);
   }
   for (int i = 0; i < COUNT; i++) t->frozen->w[i] = 1;
-  assert_true(optimizer_init(&t->o, t->b, t->set, PARAMS, moments, ema, &t->e));
+  assert_true(optimizer_init(&t->o, t->b, t->set, PARAMS, moments, ema, 0, &t->e));
 }
 
 static void tear_down(struct fixture *t) {
@@ -218,7 +218,7 @@ static void problem_open(struct problem *p, enum dtype moments, struct err *e) {
   p->set = param_set_new();
   assert_non_null(param_add(p->set, 1, &n, "w"));
   param_set_bind(p->set, p->b->op->alloc(p->b, WEIGHTS * sizeof(float), e), p->b->op->alloc(p->b, WEIGHTS * sizeof(float), e));
-  assert_true(optimizer_init(&p->o, p->b, &p->set, 1, moments, false, e));
+  assert_true(optimizer_init(&p->o, p->b, &p->set, 1, moments, false, 0, e));
   p->o.max_norm = 0;
 }
 

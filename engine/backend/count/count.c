@@ -330,14 +330,14 @@ static void count_posterior(struct backend *b, struct tensor *out, const struct 
 static void count_mse(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
                       const struct tensor *mask, const float *weight) {
   (void)weight;
-  for (int64_t i = 0; i < pred->dim[0]; i++) loss[i] = 0;
+  (void)loss;
   add_work(b, count_of(pred), bytes_of(dpred) + bytes_of(pred) + bytes_of(target) + bytes_of(mask));
 }
 
-static double count_sum_squares(struct backend *b, const float *x, int64_t n) {
+static void count_sum_squares(struct backend *b, double *sum, const float *x, int64_t n) {
+  (void)sum;
   (void)x;
   add_work(b, (double)n, 4.0 * (double)n);
-  return 0;
 }
 
 static void count_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a) {

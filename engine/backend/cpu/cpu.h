@@ -180,7 +180,7 @@ void cpu_layer_norm(struct backend *b, struct tensor *y, struct tensor *stats, c
                     const struct param *beta, float eps);
 void cpu_layer_norm_bwd(struct backend *b, struct tensor *dx, const struct tensor *dy, const struct tensor *x, const struct tensor *stats,
                         struct param *gamma, struct param *beta);
-double cpu_sum_squares(struct backend *b, const float *x, int64_t n);
+void cpu_sum_squares(struct backend *b, double *sum, const float *x, int64_t n);
 void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t count, const struct adamw *a);
 void cpu_moments_open(struct cpu *c);
 void cpu_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);

@@ -252,16 +252,16 @@ void cpu_upsample_bwd(struct backend *b, struct tensor *dx, const struct tensor 
 
 /* --- training ------------------------------------------------------------------------------------------------------------------ */
 
-double cpu_sum_squares(struct backend *b, const float *x, int64_t n) {
+void cpu_sum_squares(struct backend *b, double *sum, const float *x, int64_t n) {
   enum { CHUNK = 1 << 16 };
   const struct kernels *k = cpu_of(b)->k;
   int64_t chunks = (n + CHUNK - 1) / CHUNK;
   double total = 0, *sums = (double *)cpu_scratch(b, 2 * chunks);
-  if (!sums) return 0;
+  if (!sums) return;
 #pragma omp parallel for num_threads(n < CPU_SERIAL ? 1 : b->threads)
   for (int64_t i = 0; i < chunks; i++) sums[i] = k->sum_squares(x + i * CHUNK, least(CHUNK, n - i * CHUNK));
   for (int64_t i = 0; i < chunks; i++) total += sums[i];
-  return total;
+  *sum += total;
 }
 
 void cpu_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t count, const struct adamw *a) {

@@ -1,8 +1,8 @@
 /* The cuda backend: everything on one NVIDIA GPU, in one stream; copies of values that lie with the host go in a second one (beside.c).
  *
  * Own kernels (*.cu) for what is bound by memory and for attention; cublasLt (linear.c) and cuDNN (conv.c) for products. Files that
- * run on the host only are plain C. The host queues work and goes on; it waits in download and for the numbers of mse and
- * sum_squares. No sum depends on the order in which blocks run: there are no atomics, every reduction has fixed pieces and a
+ * run on the host only are plain C. The host queues work and goes on; it waits in download, and in upload where
+ * more is on its way than the pinned memory for it holds. No sum depends on the order in which blocks run: there are no atomics, every reduction has fixed pieces and a
  * fixed order, and of the libraries' algorithms only deterministic ones are taken. So a call repeated gives the same bits.
  *
  * Failures: each runtime and library call is checked; the first sets b->fault. One that the CUDA context does not survive is kept
@@ -30,7 +30,7 @@ struct cuda_buffer {
   size_t rehearsed; /* the largest need of a rehearsal */
 };
 
-enum { CUDA_SLOTS = 4, CUDA_SLOT_BYTES = 2 << 20, CUDA_SUMS = 8192, CUDA_BOUNCE = 1 << 20, CUDA_WORK = 32 << 20 /* of a product */ };
+enum { CUDA_SLOTS = 16, CUDA_SLOT_BYTES = 2 << 20, CUDA_SUMS = 1024, CUDA_RESULTS = 64 << 10, CUDA_BOUNCE = 1 << 20, CUDA_WORK = 32 << 20 /* of a product */ };
 
 struct cuda {
   int device, capability; /* 90 for 9.0 */
@@ -45,14 +45,15 @@ struct cuda {
   struct cuda_linear *linear;
   struct cuda_conv *conv;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
-  /* Host to device without waiting: pinned pieces, used in turn, each free again when its event has passed. */
+  /* Host to device without waiting: pinned pieces, filled in turn, each free again when its event has passed. The inputs of a step fit. */
   struct cuda_slot {
     unsigned char *p;
     cudaEvent_t done;
-    bool used;
+    size_t filled;
   } slot[CUDA_SLOTS];
-  int next_slot;
-  double *sums, *host_sums; /* [CUDA_SUMS], device and pinned: what reductions end in */
+  int at_slot;   /* being filled */
+  double *sums;  /* [CUDA_SUMS], device: parts of reductions */
+  void *results; /* [CUDA_RESULTS] pinned: small downloads on their way */
   void *bounce;             /* [CUDA_BOUNCE] device: copies that overlap */
   char text[384];
 };
@@ -98,8 +99,6 @@ static inline size_t cuda_round(size_t bytes) {
 bool cuda_stream_open(struct backend *b, struct err *e);
 void cuda_stream_close(struct backend *b);
 bool cuda_wait(struct backend *b, const char *what); /* until everything queued is done */
-/* The first n of `sums` on the host, in host_sums; waits. */
-const double *cuda_read_sums(struct backend *b, int n, const char *what);
 
 /* --- libraries (library.c) -------------------------------------------------------------------------------------------------- */
 
@@ -245,7 +244,7 @@ void cuda_normal(struct backend *b, struct tensor *out, const struct rng_counter
 void cuda_posterior(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
 void cuda_mse(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
               const struct tensor *mask, const float *weight);
-double cuda_sum_squares(struct backend *b, const float *x, int64_t n);
+void cuda_sum_squares(struct backend *b, double *sum, const float *x, int64_t n);
 void cuda_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
 void cuda_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 

@@ -114,35 +114,48 @@ void *cuda_work(struct backend *b, size_t bytes) {
 
 /* --- copies -------------------------------------------------------------------------------------------------------------------- */
 
-/* The next pinned piece, once the copy that used it last is done. */
-static struct cuda_slot *free_slot(struct backend *b) {
+/* Pinned memory for `bytes` of an upload, or for as many of them as a piece holds; NULL: b->fault. A piece that was full is there again once the copies from it are done. */
+static unsigned char *stage(struct backend *b, size_t *bytes) {
   struct cuda *c = cuda_of(b);
-  struct cuda_slot *s = &c->slot[c->next_slot];
-  c->next_slot = (c->next_slot + 1) % CUDA_SLOTS;
-  if (s->used && !cuda_ok(b, cudaEventSynchronize(s->done), "waiting for an upload")) return NULL;
-  s->used = false;
-  return s;
+  struct cuda_slot *s = &c->slot[c->at_slot];
+  if (*bytes > CUDA_SLOT_BYTES) *bytes = CUDA_SLOT_BYTES;
+  if (CUDA_SLOT_BYTES - s->filled < *bytes) {
+    c->at_slot = (c->at_slot + 1) % CUDA_SLOTS;
+    s = &c->slot[c->at_slot];
+    cudaError_t status = cudaEventQuery(s->done);
+    if (status == cudaErrorNotReady) {
+      (void)cudaGetLastError();
+      status = cudaEventSynchronize(s->done);
+    }
+    if (!cuda_ok(b, status, "waiting for an upload")) return NULL;
+    s->filled = 0;
+  }
+  unsigned char *p = s->p + s->filled;
+  s->filled += (*bytes + 63) / 64 * 64;
+  return p;
 }
 
 void cuda_upload(struct backend *b, void *dst, const void *src, size_t bytes) {
   struct cuda *c = cuda_of(b);
   if (cuda_idle(b)) return;
-  for (size_t at = 0; at < bytes;) {
-    size_t part = bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
-    struct cuda_slot *s = free_slot(b);
-    if (!s) return;
-    memcpy(s->p, (const char *)src + at, part);
-    if (!cuda_ok(b, cudaMemcpyAsync((char *)dst + at, s->p, part, cudaMemcpyHostToDevice, c->stream), "an upload") ||
-        !cuda_ok(b, cudaEventRecord(s->done, c->stream), "marking an upload"))
+  for (size_t at = 0, part; at < bytes; at += part) {
+    part = bytes - at;
+    unsigned char *p = stage(b, &part);
+    if (!p) return;
+    memcpy(p, (const char *)src + at, part);
+    if (!cuda_ok(b, cudaMemcpyAsync((char *)dst + at, p, part, cudaMemcpyHostToDevice, c->stream), "an upload") ||
+        !cuda_ok(b, cudaEventRecord(c->slot[c->at_slot].done, c->stream), "marking an upload"))
       return;
-    s->used = true;
-    at += part;
   }
 }
 
+/* What is small goes through pinned memory: the host then waits once. */
 void cuda_download(struct backend *b, void *dst, const void *src, size_t bytes) {
+  struct cuda *c = cuda_of(b);
   if (cuda_idle(b) || !bytes) return;
-  if (cuda_ok(b, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, cuda_of(b)->stream), "a download")) cuda_wait(b, "a download");
+  void *to = bytes <= CUDA_RESULTS ? c->results : dst;
+  if (!cuda_ok(b, cudaMemcpyAsync(to, src, bytes, cudaMemcpyDeviceToHost, c->stream), "a download") || !cuda_wait(b, "a download")) return;
+  if (to != dst) memcpy(dst, to, bytes);
 }
 
 static bool copy_on_device(struct backend *b, void *dst, const void *src, size_t bytes) {

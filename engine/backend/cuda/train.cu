@@ -39,81 +39,65 @@ __global__ void mse_part_kernel(double *part, const void *pred, const float *tar
   if (threadIdx.x == 0) part[2 * i] = sum, part[2 * i + 1] = selected;
 }
 
-/* loss [n, 2] = mean of the squares, and how many there were */
-__global__ void mse_loss_kernel(double *loss, const double *part, int64_t n, struct loss p) {
+/* loss [n] = mean of the squares; used [n]: how many there were */
+__global__ void mse_loss_kernel(double *loss, double *used, const double *part, int64_t n, struct loss p) {
   int64_t i = thread_index();
   if (i >= n) return;
   double sum = 0, selected = 0;
   for (int64_t k = 0; k < p.pieces; k++) sum += part[2 * (i * p.pieces + k)], selected += part[2 * (i * p.pieces + k) + 1];
-  loss[2 * i] = selected > 0 ? sum / (selected * (double)p.c) : 0;
-  loss[2 * i + 1] = selected * (double)p.c;
+  loss[i] = selected > 0 ? sum / (selected * (double)p.c) : 0;
+  used[i] = selected * (double)p.c;
 }
 
-__global__ void mse_bwd_kernel(void *dpred, const void *pred, const float *target, const float *mask, const double *loss, const float *weight,
+__global__ void mse_bwd_kernel(void *dpred, const void *pred, const float *target, const float *mask, const double *used, const float *weight,
                                int64_t count, struct loss p) {
   int64_t i = thread_index();
   if (i >= count) return;
   int64_t row = quotient(i, p.c), n = quotient(row, p.rows);
-  bool used = !mask || MISTAKE(6, mask[row] != 0, true);
-  store(dpred, i, p.type, used ? (float)(2.0 * weight[n] / loss[2 * n + 1]) * (load(pred, i, p.type) - target[i]) : 0.f);
+  bool counts = !mask || MISTAKE(6, mask[row] != 0, true);
+  store(dpred, i, p.type, counts ? (float)(2.0 * weight[n] / used[n]) * (load(pred, i, p.type) - target[i]) : 0.f);
 }
 
-/* The losses are waited for; by then dpred is under way, too. The weights go through scratch, behind the partial sums. */
+/* Scratch: the partial sums, then how many elements each example's loss is the mean of. */
 void cuda_mse(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
               const struct tensor *mask, const float *weight) {
   int64_t n = pred->dim[0], count = tensor_count(pred);
   struct loss p;
   p.c = tensor_last(pred), p.rows = tensor_rows(pred) / n, p.type = pred->type;
   p.piece = SHARE / p.c > 0 ? SHARE / p.c : 1, p.pieces = pieces(p.rows, p.piece);
-  for (int64_t i = 0; i < n; i++) loss[i] = 0;
   double *part = (double *)cuda_scratch(b, (size_t)(2 * n * p.pieces + n) * sizeof *part);
   if (!part || cuda_idle(b)) return;
-  struct cuda *c = cuda_of(b);
-  if (2 * n > CUDA_SUMS) {
-    err_set(&b->fault, ERR_FIT, "%lld examples are more than the cuda backend takes the losses of at once (%d)", (long long)n, CUDA_SUMS / 2);
-    return;
-  }
+  double *used = part + 2 * n * p.pieces; // [n]
   const float *select = mask ? (const float *)mask->data : NULL, *want = (const float *)target->data;
   RUN(b, mse_part_kernel, n * p.pieces, BLOCK, part, pred->data, want, select, p);
-  RUN(b, mse_loss_kernel, pieces(n, BLOCK), BLOCK, c->sums, part, n, p);
-  if (dpred) {
-    float *weights = (float *)(void *)(part + 2 * n * p.pieces); // [n]
-    cuda_upload(b, weights, weight, (size_t)n * sizeof *weight);
-    if (cuda_idle(b)) return;
-    RUN(b, mse_bwd_kernel, pieces(count, BLOCK), BLOCK, dpred->data, pred->data, want, select, c->sums, weights, count, p);
-  }
-  const double *result = cuda_read_sums(b, (int)(2 * n), "reading the losses");
-  for (int64_t i = 0; result && i < n; i++) loss[i] = result[2 * i];
+  RUN(b, mse_loss_kernel, pieces(n, BLOCK), BLOCK, loss, used, part, n, p);
+  if (dpred) RUN(b, mse_bwd_kernel, pieces(count, BLOCK), BLOCK, dpred->data, pred->data, want, select, used, weight, count, p);
 }
 
 /* --- norm ------------------------------------------------------------------------------------------------------------------------------ */
 
-enum { SUM_BLOCKS = 1024 };
-
-/* sums [1 + block] = the sum of its share: of every gridDim.x-th run of BLOCK elements */
+/* sums [block] = the sum of its share: of every gridDim.x-th run of BLOCK elements */
 __global__ void square_part_kernel(double *sums, const float *x, int64_t n) {
   SHARED(double, part, [BLOCK / WARP]);
   double sum = 0;
   for (int64_t i = thread_index(); i < n; i += (int64_t)gridDim.x * BLOCK) sum += (double)x[i] * x[i];
   sum = block_sum(sum, part);
-  if (threadIdx.x == 0) sums[1 + blockIdx.x] = sum;
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-__global__ void square_sum_kernel(double *sums, int64_t blocks) {
+__global__ void square_sum_kernel(double *total, const double *sums, int64_t blocks) {
   SHARED(double, part, [BLOCK / WARP]);
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < blocks; i += BLOCK) sum += sums[1 + i];
+  for (int64_t i = threadIdx.x; i < blocks; i += BLOCK) sum += sums[i];
   sum = block_sum(sum, part);
-  if (threadIdx.x == 0) sums[0] = sum;
+  if (threadIdx.x == 0) *total += sum;
 }
 
-double cuda_sum_squares(struct backend *b, const float *x, int64_t n) {
-  int64_t blocks = pieces(n, 16 * BLOCK) < SUM_BLOCKS ? pieces(n, 16 * BLOCK) : (int64_t)SUM_BLOCKS;
-  if (cuda_idle(b) || n == 0) return 0;
+void cuda_sum_squares(struct backend *b, double *sum, const float *x, int64_t n) {
+  int64_t blocks = pieces(n, 16 * BLOCK) < CUDA_SUMS ? pieces(n, 16 * BLOCK) : (int64_t)CUDA_SUMS;
+  if (cuda_idle(b) || n == 0) return;
   RUN(b, square_part_kernel, blocks, BLOCK, cuda_of(b)->sums, x, n);
-  RUN(b, square_sum_kernel, 1, BLOCK, cuda_of(b)->sums, blocks);
-  const double *result = cuda_read_sums(b, 1, "reading a sum of squares");
-  return result ? result[0] : 0;
+  RUN(b, square_sum_kernel, 1, BLOCK, sum, cuda_of(b)->sums, blocks);
 }
 
 /* --- optimiser ----------------------------------------------------------------------------------------------------------------------------- */

@@ -96,7 +96,7 @@ void ref_normal(struct backend *b, struct tensor *out, const struct rng_counter 
 void ref_posterior(struct backend *b, struct tensor *out, const struct tensor *moments, const struct tensor *noise, float scale);
 void ref_mse(struct backend *b, double *loss, struct tensor *dpred, const struct tensor *pred, const struct tensor *target,
              const struct tensor *mask, const float *weight);
-double ref_sum_squares(struct backend *b, const float *x, int64_t n);
+void ref_sum_squares(struct backend *b, double *sum, const float *x, int64_t n);
 void ref_adamw(struct backend *b, float *w, const float *g, struct tensor *m, struct tensor *v, int64_t n, const struct adamw *a);
 void ref_adamw8(struct backend *b, float *w, const float *g, const struct moments8 *s, int64_t from, int64_t to, const struct adamw *a);
 

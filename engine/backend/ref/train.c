@@ -43,16 +43,16 @@ void ref_mse(struct backend *b, double *loss, struct tensor *dpred, const struct
   for (int64_t n = 0; n < pred->dim[0]; n++) loss[n] = mse_one(n, dpred, pred, target, mask, dpred ? weight[n] : 0);
 }
 
-double ref_sum_squares(struct backend *b, const float *x, int64_t n) {
+void ref_sum_squares(struct backend *b, double *sum, const float *x, int64_t n) {
   (void)b;
   enum { CHUNK = 1 << 16 };
   double total = 0;
   for (int64_t first = 0; first < n; first += CHUNK) {
-    double sum = 0;
-    for (int64_t i = first; i < n && i < first + CHUNK; i++) sum += (double)x[i] * x[i];
-    total += sum;
+    double part = 0;
+    for (int64_t i = first; i < n && i < first + CHUNK; i++) part += (double)x[i] * x[i];
+    total += part;
   }
-  return total;
+  *sum += total;
 }
 
 /* torch.optim.AdamW (torch/optim/adamw.py, _single_tensor_adamw). Moments kept in BF16 are rounded after their use. */

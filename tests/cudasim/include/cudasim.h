@@ -66,6 +66,7 @@ void cudasim_report(FILE *to);
 
 long cudasim_calls(void);              /* runtime and library calls and launches since reset, those that only ask for errors or for the device left out */
 long cudasim_calls_of(const char *function);
+long cudasim_waits(void);              /* calls since reset in which the host waits for the device: synchronisation, pageable copies, memory taken or given back */
 long cudasim_launches(const char *kernel); /* as LAUNCH names it; NULL: all */
 size_t cudasim_bytes(void);            /* device memory in use */
 size_t cudasim_peak(void);             /* the most since reset */
