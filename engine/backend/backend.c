@@ -113,6 +113,11 @@ const char *backend_describe(const struct backend *b) {
   return b->op->describe ? b->op->describe(b) : b->op->name;
 }
 
+void backend_finish(struct backend *b) {
+  b->op->mark(b, BACKEND_MARKS - 1);
+  b->op->wait(b, BACKEND_MARKS - 1);
+}
+
 void backend_drop_packs(struct backend *b, const struct param_set *s) {
   for (int i = 0; b && s && i < s->n; i++) b->op->drop_pack(b, s->p[i]);
 }

@@ -63,7 +63,7 @@ struct attention_shape {
 
 enum activation { ACT_SILU, ACT_GELU /* erf */, ACT_QUICK_GELU /* x sigmoid(1.702 x) */ };
 
-/* Marks that a caller may have standing at once (below: send). */
+/* Marks that a caller may have standing at once (below: send); backend_finish makes the last one anew. */
 enum { BACKEND_MARKS = 8 };
 
 /* torch.optim.AdamW with bias correction at step (from 1). grad_scale multiplies g first (clipping). */
@@ -221,6 +221,8 @@ bool backend_name_is_valid(const char *name);
 void backend_close(struct backend *b);
 /* F32 products may lose bits for speed from here on, where the device can do that: false where it cannot, and nothing changes. */
 bool backend_use_tf32(struct backend *b);
+/* The host waits until everything is computed that was called until now. */
+void backend_finish(struct backend *b);
 /* drop_pack for every param of a set; b or s may be NULL. */
 void backend_drop_packs(struct backend *b, const struct param_set *s);
 /* Static or owned by b: one line that names the engine, instruction set and threads, e.g. "cpu: oneDNN 2.6.3, AVX2, 2 threads". */

@@ -16,11 +16,12 @@ static double multiply(struct backend *b, float *p, double seconds) {
   struct tensor x = tensor_of(p, DT_F32, 2, dim), y = tensor_of(p + ENTRIES, DT_F32, 2, dim);
   struct param w = {.rank = 2, .dim = {SIDE, SIDE}, .w = p + 2 * ENTRIES, .count = ENTRIES, .version = 1, .frozen = true};
   double began = now_seconds(), spent = 0;
-  int64_t products = 0;
-  b->op->linear(b, &y, &x, &w, NULL, 1, 0); /* buffers and packed weights are made in the first */
-  for (began = now_seconds(); spent < seconds; spent = now_seconds() - began) {
-    b->op->linear(b, &y, &x, &w, NULL, 1, 0);
-    products++;
+  int64_t products = 0, at_once = b->op->host_memory ? 1 : 16; /* a card is kept busy while the host waits for it */
+  b->op->linear(b, &y, &x, &w, NULL, 1, 0);                    /* buffers and packed weights are made in the first */
+  backend_finish(b);
+  for (began = now_seconds(); spent < seconds; spent = now_seconds() - began, products += at_once) {
+    for (int i = 0; i < at_once; i++) b->op->linear(b, &y, &x, &w, NULL, 1, 0);
+    backend_finish(b);
   }
   b->op->drop_pack(b, &w);
   return 2.0 * SIDE * SIDE * SIDE * (double)products / spent;

@@ -15,6 +15,7 @@ static const double host_rate = 12e9;      /* of the host's memory, for the opti
 static const double mask_seconds = 0.35;    /* of one thread, for the outline of a mask: the size is always the same */
 static const double png_rate = 15e6;        /* bytes of pixels a second: encoded and written */
 static const double share = 0.7;            /* of the product's rate that whole passes reach, about */
+static const double most_taken_off = 0.9;   /* of what was measured for a stage: two measurements of the same differ */
 static const double most = 20, least = 0.5; /* seconds for measuring */
 static const double of_total = 0.02;        /* and no more of the whole run than that */
 
@@ -216,7 +217,8 @@ static void set_seconds(struct trainer *t, const struct clock *c, const struct p
   for (int i = 0; i < PLAN_STAGES; i++) s[i].seconds = 0;
   t->plan.flops = 0;
   for (int i = 0; i < passes; i++) {
-    s[p[i].stage].seconds += p[i].times * p[i].seconds;
+    double all = p[i].times * p[i].seconds, so_far = s[p[i].stage].seconds;
+    s[p[i].stage].seconds += all < -most_taken_off * so_far ? -most_taken_off * so_far : all;
     if (p[i].kind == PASS_ENCODE) encode = p[i].seconds;
     for (int k = 0; k < p[i].profile.n; k++) t->plan.flops += p[i].times * p[i].profile.line[k].calls * p[i].profile.line[k].flops;
   }
