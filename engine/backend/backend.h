@@ -103,8 +103,8 @@ struct backend_ops {
   bool (*has_tf32)(const struct backend *b); /* whether b->tf32 would change anything; NULL: no */
   /* What a backend finds out by measuring, and then keeps to: which algorithm does a shape. It measures what a rehearsal shows it, then alone, for the sake of
      memory, and each shape once; what stands is never changed. As text, for the same device and libraries only. NULL: it measures nothing.
-     choices: all that stands, to be freed by the caller; NULL and *e. take_choices: what is in the text stands, where nothing stands yet; damaged lines are passed
-     over. False: it is not for this device, and nothing was taken. no_more: where it was taken, nothing is measured any more: a run that goes on computes as it began. */
+     choices: all that stands, to be freed by the caller; NULL and *e. take_choices: what is in the text stands, where nothing stands yet. False: it is not for this
+     device, and nothing was taken; or it is damaged, and its sound lines were. no_more: else nothing is measured any more: a run that goes on computes as it began. */
   char *(*choices)(struct backend *b, struct err *e);
   bool (*take_choices)(struct backend *b, const char *text, bool no_more);
 

@@ -334,6 +334,12 @@ static bool find_card_limits(struct trainer *t, struct err *e) {
   return true;
 }
 
+static void allow(struct trainer *t) {
+  struct run_plan *p = &t->plan;
+  p->allowed = t->s->engine.wait ? p->machine : p->available;
+  if (t->s->engine.memory > 0 && t->s->engine.memory < p->allowed) p->allowed = t->s->engine.memory;
+}
+
 static bool find_limits(struct trainer *t, struct err *e) {
   struct run_plan *p = &t->plan;
   int64_t machine = (int64_t)machine_memory(), available = free_for_us(machine), process = (int64_t)process_memory() + slack;
@@ -346,8 +352,15 @@ static bool find_limits(struct trainer *t, struct err *e) {
   p->machine = machine;
   p->available = available;
   if (p->card && !find_card_limits(t, e)) return false;
-  p->allowed = t->s->engine.wait ? p->machine : p->available;
-  if (t->s->engine.memory > 0 && t->s->engine.memory < p->allowed) p->allowed = t->s->engine.memory;
+  allow(t);
+  return true;
+}
+
+/* Once the passes were looked at: where that measured algorithms, the libraries' code is loaded now, and no longer free. */
+static bool find_card_limits_again(struct trainer *t, struct err *e) {
+  if (!t->plan.card) return true;
+  if (!find_card_limits(t, e)) return false;
+  allow(t);
   return true;
 }
 
@@ -407,6 +420,7 @@ bool plan_memory(struct trainer *t, struct err *e) {
   if (!find_limits(t, e)) return false;
   plan_offload_set(t, t->s->engine.offload == OFFLOAD_YES);
   bool ok = plan_evaluate(t, 0, e);
+  ok = ok && find_card_limits_again(t, e);
   if (ok) unet_rank_blocks(t->m->unet); /* of the pass that kept everything */
   ok = ok && fit(t, &wanted, e);
   plan_forget(t);

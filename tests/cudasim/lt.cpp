@@ -40,6 +40,7 @@ struct preference {
 struct algorithm {
   uint64_t magic, workspace;
   uint32_t align[4];
+  int32_t rank; /* in the list that it comes from */
 };
 static_assert(sizeof(matmul_desc) <= sizeof(cublasLtMatmulDescOpaque_t) && sizeof(layout) <= sizeof(cublasLtMatrixLayoutOpaque_t) &&
                   sizeof(preference) <= sizeof(cublasLtMatmulPreferenceOpaque_t) && sizeof(algorithm) <= sizeof(cublasLtMatmulAlgo_t),
@@ -208,6 +209,7 @@ struct operation {
   char *d;
   void *workspace;
   size_t workspace_bytes;
+  int rank;
 };
 
 /* to [rows, cols] = op(matrix), batch i */
@@ -265,6 +267,7 @@ static void run_matmul(const operation &o) {
     store(o, c, i);
   }
   set_running(nullptr);
+  pass_time("cublasLtMatmul", o.rank);
 }
 
 static bool overlap(const void *p, size_t n, const void *q, size_t m) {
@@ -290,8 +293,8 @@ static bool workspace_holds(const operation &o, const algorithm &g) {
   return o.workspace_bytes == 0 || expect_operand(o.workspace, o.workspace_bytes, FULL_ALIGNMENT, "cublasLtMatmul: the workspace");
 }
 
-static void clear(cublasLtMatmulHeuristicResult_t *r, const preference &p, uint64_t workspace) {
-  algorithm g = {ALGORITHM, workspace, {p.align[0], p.align[1], p.align[2], p.align[3]}};
+static void clear(cublasLtMatmulHeuristicResult_t *r, const preference &p, uint64_t workspace, int rank) {
+  algorithm g = {ALGORITHM, workspace, {p.align[0], p.align[1], p.align[2], p.align[3]}, rank};
   memset((void *)r, 0, sizeof *r);
   memcpy((void *)&r->algo, &g, sizeof g);
   r->workspaceSize = workspace;
@@ -402,8 +405,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   /* the bias may come later */
   if (refuses_shapes() || !get_problem(&p, handle, desc, l, __func__)) return CUBLAS_STATUS_NOT_SUPPORTED;
   preference f = get<preference>(pref);
-  if (f.workspace >= WORKSPACE) clear(&results[(*returned)++], f, WORKSPACE);
-  if (*returned < wanted) clear(&results[(*returned)++], f, 0);
+  if (f.workspace >= WORKSPACE) clear(&results[(*returned)++], f, WORKSPACE, 0);
+  if (*returned < wanted) clear(&results[(*returned)++], f, 0, 1);
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -414,7 +417,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   LT_API;
   operation o;
   const cublasLtMatrixLayout_t l[4] = {a, b, c, d};
-  algorithm g = {ALGORITHM, 0, {4, 4, 4, 4}};
+  algorithm g = {ALGORITHM, 0, {4, 4, 4, 4}, 0};
   if (!get_problem(&o.p, handle, desc, l, __func__)) return CUBLAS_STATUS_INVALID_VALUE;
   if (o.p.l[0].type != CUDA_R_32F) g.align[0] = g.align[1] = g.align[2] = g.align[3] = 2;
   if (algo) g = get<algorithm>(algo);
@@ -428,6 +431,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   o.d = (char *)D;
   o.workspace = workspace;
   o.workspace_bytes = workspace_bytes;
+  o.rank = g.rank;
   if (!pointers_hold(o, g) || !workspace_holds(o, g)) return CUBLAS_STATUS_INVALID_VALUE;
   if (refuses_calls()) return CUBLAS_STATUS_NOT_SUPPORTED;
   return status_of(enqueue(stream, {"cublasLtMatmul", [o]() { run_matmul(o); }, NULL, 0}));

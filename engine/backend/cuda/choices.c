@@ -178,13 +178,17 @@ static void next_line(const char **text, char *out, size_t room) {
 bool cuda_take_choices(struct backend *b, const char *text, bool no_more) {
   char own[HEADER], line[LINE];
   struct cuda_choice c;
+  bool whole = true;
   header_of(b, own);
   next_line(&text, line, sizeof line);
   if (strcmp(line, own) != 0) return false;
   while (*text) {
     next_line(&text, line, sizeof line);
-    if (read_line(line, &c)) cuda_choice_keep(b, &c);
+    if (read_line(line, &c))
+      cuda_choice_keep(b, &c);
+    else
+      whole = false;
   }
-  if (no_more) cuda_of(b)->choices->frozen = true;
-  return true;
+  if (no_more && whole) cuda_of(b)->choices->frozen = true;
+  return whole;
 }

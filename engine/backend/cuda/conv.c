@@ -156,7 +156,7 @@ static cudnnStatus_t offers_weights(struct backend *b, const struct shape *s, st
   return status;
 }
 
-/* Of a tensor of the shape's, in whole 256 bytes: places in the memory that is measured on, or what it takes of a call's scratch. */
+/* Bytes of a tensor in the memory that is measured on. */
 static size_t room_of(const struct shape *s, int64_t count) {
   return cuda_round((size_t)count * dtype_size((enum dtype)s->key.type));
 }
@@ -262,7 +262,7 @@ static struct shape *shape_of(struct backend *b, const struct key *key) {
   cudnnStatus_t status = offers[key->way](b, s, offer, &n);
   if (!is_refusal(status)) check(b, status, "choosing an algorithm"); /* what is not supported is no failure */
   int best = n > 0 ? choose(b, s, offer, n) : NONE;
-  s->known = best >= 0 && b->fault.code == ERR_OK && apply(b, s, &offer[best]);
+  s->known = best >= 0 && apply(b, s, &offer[best]);
   return s->known ? s : NULL;
 }
 

@@ -158,7 +158,8 @@ struct matmul {
   enum dtype type, out;
   const void *a, *b;
   void *c;
-  const void *bias; /* [n]; or NULL */
+  const void *bias; /* [n]; NULL where not with_bias, and in a rehearsal */
+  bool with_bias;
   float alpha, beta;
 };
 

@@ -45,7 +45,8 @@ void cudasim_check_unwritten(bool on);
 /* The n-th counted call from now (1: the next) returns code, a cudaError; libraries return what they make of it. 0: none. */
 void cudasim_fail(long n, int code);
 void cudasim_refuse(enum cudasim_refusal what);
-/* Events see a clock of which a library's function (cudnnConvolutionForward, ...) takes so many milliseconds when it runs an algorithm, and everything that was not
+/* Events see a clock of which a library's function (cudnnConvolutionForward, ...) takes so many milliseconds when it runs an algorithm (of cuBLASLt: its rank in the
+   list that it was offered in, from 0), and everything that was not
    given a time none. From the first call on until reset. */
 void cudasim_time(const char *function, int algorithm, double ms);
 /* The device: NULL or 0 leaves a value. "0", "1", "2", ... or "nodriver"; bytes; "8.6". Only without any memory in use. */
