@@ -44,6 +44,8 @@ void cudasim_eager(bool on);
 void cudasim_check_unwritten(bool on);
 /* The n-th counted call from now (1: the next) returns code, a cudaError; libraries return what they make of it. 0: none. */
 void cudasim_fail(long n, int code);
+/* The same for the n-th call from now of one function; "capture": made while a stream is captured. */
+void cudasim_fail_in(const char *function, long n, int code);
 void cudasim_refuse(enum cudasim_refusal what);
 /* The device: NULL or 0 leaves a value. "0", "1", "2", ... or "nodriver"; bytes; "8.6". Only without any memory in use. */
 void cudasim_device(const char *devices, size_t memory, const char *arch);
