@@ -200,7 +200,8 @@ static void pdm_slot(struct pass *p, int i, int k) {
   struct backend *b = p->c->b;
   struct tensor q = tensor_slice(p->tap.q, i, 1), dq = {0}, target = tensor_slice(p->qstar, k, 1), mask = tensor_slice(p->qmask, k, 1);
   if (p->train) dq = tensor_slice(p->tap.dq, i, 1);
-  b->op->mse(b, (double *)p->loss.data + i, p->train ? &dq : NULL, &q, &target, p->slot[i].mask ? &mask : NULL, (const float *)p->weight.data + p->n + i);
+  b->op->mse(b, (double *)p->loss.data + i, p->train ? &dq : NULL, &q, &target, p->slot[i].mask ? &mask : NULL,
+             (const float *)p->weight.data + p->n + i);
 }
 
 static void pdm_loss(struct pass *p) {
@@ -310,13 +311,15 @@ static void compute_part(struct pass *p) {
 
 /* --- losses --------------------------------------------------------------------------------------------------------------------------- */
 
-void step_terms(const struct model *m, const struct slot *slots, int n, int examples, const struct step_options *o, struct step_terms *out) {
+void step_terms(const struct model *m, const struct slot *slots, int n, int examples, const struct step_options *o,
+                struct step_terms *out) {
   *out = (struct step_terms){.n = n < STEP_MAX_SLOTS ? n : STEP_MAX_SLOTS, .examples = examples};
   out->prior_weight = o->prior_weight;
   out->pdm_weight = o->pdm_weight;
   for (int i = 0; i < out->n; i++) {
     const struct slot *s = slots + i;
-    bool none = s->kind == SLOT_PDM && o->pdm_handle < 0, weighted = o->min_snr > 0 && s->kind != SLOT_PDM;
+    bool none = s->kind == SLOT_PDM && o->pdm_handle < 0;
+    bool weighted = s->kind != SLOT_PDM && o->min_snr > 0;
     out->slot[i] = (struct step_term){none ? SLOT_KINDS : s->kind, weighted ? schedule_min_snr(&m->schedule, s->t, o->min_snr) : 1};
   }
 }
@@ -352,8 +355,8 @@ static bool run_and_read(struct pass *p, struct step_loss *out, struct err *e) {
   return ok && ctx_ok(p->c);
 }
 
-bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
-                      double *loss, struct err *e) {
+bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w,
+                      const struct step_options *o, double *loss, struct err *e) {
   struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o, .train = true};
   bool ok = run(&p, e);
   if (ok) c->b->op->move(c->b, loss, p.loss.data, (size_t)n * sizeof *loss);

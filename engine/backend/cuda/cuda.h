@@ -44,7 +44,7 @@ struct cuda {
   struct cuda_conv *conv;
   struct cuda_parts *parts;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
-  /* Host to device without waiting: pinned pieces, filled in turn, each free again when its event has passed. The inputs of a step fit. */
+  /* Host to device without waiting: pinned pieces, filled in turn, each free again when its event has passed. The inputs of an example fit. */
   struct cuda_slot {
     unsigned char *p;
     cudaEvent_t done;

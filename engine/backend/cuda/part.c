@@ -1,13 +1,13 @@
-/* Parts of a step (backend.h: part_begin) as CUDA graphs: a step is some thousand kernels of a few microseconds each, and starting them one by one
- * takes the host about as long.
+/* Parts of a step (backend.h: part_begin) as CUDA graphs: a step is some thousand kernels, many of a few microseconds, and the host has to start them
+ * one by one.
  *
- * Met for the first time, a part is done as it is: scratch and workspaces grow, packs are made, the libraries choose. The second time it is recorded
- * and the recording launched, from then on launched alone. A recording holds addresses, so all of them go where memory is given back
- * (cuda_release). Kept copies of frozen parameters that were stale when it was made are packed by every launch; those that become stale
- * later are in the key.
+ * Met for the first time, a part is done as it is: scratch and workspaces grow, packs are made, the libraries choose. The second time it is
+ * recorded and the recording launched, from then on launched alone. A recording holds addresses, so all of them go where memory is given
+ * back (cuda_release). Trained parameters are packed at every use (pack.c), in a recording too; of frozen ones the versions are in the key.
  *
- * Nothing that fails in recording is a failure of the run: the part is done as it is, and so are all others from then on. Where the card is lost, the next
- * plain call says so. While a part is recorded, what fails is noted here and not in b->fault, and the rest of its calls do nothing. */
+ * Nothing that fails in recording is a failure of the run: the part is done as it is, and so are all others from then on. Where the card is
+ * lost, the next plain call says so. While a part is recorded, what fails is noted here and not in b->fault, and the rest of its calls do
+ * nothing. */
 #include "cuda.h"
 
 #include <stdio.h>
@@ -162,7 +162,8 @@ static cudaError_t end_recording(struct backend *b, cudaGraph_t *graph) {
   cudaError_t status = cudaStreamEndCapture(stream, graph);
   if (status == cudaSuccess) return status;
   (void)cudaGetLastError();
-  if (cudaStreamIsCapturing(stream, &state) == cudaSuccess && state != cudaStreamCaptureStatusNone) (void)cudaStreamEndCapture(stream, graph);
+  if (cudaStreamIsCapturing(stream, &state) == cudaSuccess && state != cudaStreamCaptureStatusNone)
+    (void)cudaStreamEndCapture(stream, graph);
   return status;
 }
 
