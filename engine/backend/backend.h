@@ -109,7 +109,7 @@ struct backend_ops {
      key). No upload, download or copy to and from the host's memory is among them, and what slots leave on the host is not looked at.
      part_begin: true: make the calls, then part_end; false: they have been made, from a recording.
      part_end: false: nothing was computed: make the calls once more, without part_begin.
-     NULL: there are no parts. A recording that fails is no fault, there are none from then on, and b->note says so. */
+     Parts are not within one another. NULL: there are none. A recording that fails is no fault, there are none from then on, and b->note says so. */
   bool (*part_begin)(struct backend *b, const void *key, size_t bytes);
   bool (*part_end)(struct backend *b);
 

@@ -244,7 +244,9 @@ static void backward(struct pass *p) {
 }
 
 /* Everything between the inputs and the losses. What it takes from the pool it gives back. */
-static void compute(struct pass *p) {
+static void compute(struct ctx *c, void *user) {
+  struct pass *p = user;
+  (void)c;
   forward(p);
   noise_loss(p);
   pdm_loss(p);
@@ -253,11 +255,12 @@ static void compute(struct pass *p) {
 
 /* --- as a part (backend.h) ------------------------------------------------------------------------------------------------------------ */
 
-/* What the calls of compute depend on. Zeroed before it is filled in: padding is compared too. */
+/* What the calls of compute depend on. */
 struct part_key {
+  const char *what;
   const struct model *m;
   const void *base, *input[9];
-  uint64_t pool, versions;
+  uint64_t pool, frozen;
   float strength[2]; /* of the adapters */
   int32_t n, h, w, act, train, train_text, recompute, recompute_blocks, handle, rows;
   struct {
@@ -265,21 +268,16 @@ struct part_key {
   } slot[STEP_MAX_SLOTS];
 };
 
-static uint64_t frozen_versions(const struct param_set *s) {
-  uint64_t sum = 0;
-  for (int i = 0; i < s->n; i++) sum = sum * 31 + (s->p[i]->frozen ? s->p[i]->version : 0);
-  return sum;
-}
-
 static void make_key(const struct pass *p, struct part_key *k) {
   struct model *m = p->m;
   const struct lora_set *lora[2] = {unet_lora(m->unet), clip_lora(m->text)};
   const struct tensor *const input[9] = {&p->ids, &p->time, &p->x, &p->target, &p->mask, &p->weight, &p->qstar, &p->qmask, &p->loss};
   memset(k, 0, sizeof *k);
+  k->what = "step";
   k->m = m;
   k->base = pool_base(p->c->pool);
   k->pool = pool_fingerprint(p->c->pool);
-  k->versions = frozen_versions(unet_params(m->unet)) * 31 + frozen_versions(clip_params(m->text));
+  k->frozen = param_set_frozen(unet_params(m->unet)) * 31 + param_set_frozen(clip_params(m->text));
   for (int i = 0; i < 9; i++) k->input[i] = input[i]->data;
   for (int i = 0; i < 2; i++) k->strength[i] = lora[i] ? lora[i]->strength : 0;
   k->n = p->n, k->h = p->h, k->w = p->w, k->act = (int32_t)p->c->act, k->train = p->train, k->train_text = p->o->train_text;
@@ -291,22 +289,15 @@ static void make_key(const struct pass *p, struct part_key *k) {
   }
 }
 
-/* Whoever keeps weights elsewhere brings them in the middle of a pass. */
-static bool is_part(const struct pass *p) {
-  return p->c->b->op->part_begin && !p->c->failed && !unet_params(p->m->unet)->keeper && !clip_params(p->m->text)->keeper;
-}
-
+/* Whoever keeps weights elsewhere brings them in the middle of a pass: that is none. */
 static void compute_part(struct pass *p) {
-  struct backend *b = p->c->b;
   struct part_key k;
-  if (!is_part(p)) {
-    compute(p);
+  if (unet_params(p->m->unet)->keeper || clip_params(p->m->text)->keeper) {
+    compute(p->c, p);
     return;
   }
   make_key(p, &k);
-  if (!b->op->part_begin(b, &k, sizeof k)) return;
-  compute(p);
-  if (!b->op->part_end(b)) compute(p);
+  ctx_part(p->c, &k, sizeof k, compute, p);
 }
 
 /* --- losses --------------------------------------------------------------------------------------------------------------------------- */
