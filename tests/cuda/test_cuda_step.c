@@ -308,6 +308,25 @@ static void test_recording_fails(void **state) {
   }
 }
 
+/* A library that cannot be captured is not done without for that. */
+static void refuse(struct backend *b) {
+  (void)b;
+  cudasim_refuse(CUDASIM_REFUSE_CAPTURE);
+}
+
+static void test_library_refuses(void **state) {
+  (void)state;
+  struct scenario s = {.k = LORA, .fail_in = "", .code = 0};
+  s.k.opened = refuse;
+  s.k.steps = 4;
+  double d = distance(&s);
+  cudasim_refuse(CUDASIM_REFUSE_NOTHING);
+  show_violations();
+  print_message("libraries refuse to be captured: %g\n", d);
+  assert_true(d <= 0);
+  assert_int_equal(cudasim_check(), 0);
+}
+
 /* A card that is lost meanwhile is a fault, and says so. */
 static void test_card_is_lost(void **state) {
   (void)state;
@@ -380,8 +399,9 @@ static void test_mistakes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_waits),        cmocka_unit_test(test_runs),
-                                     cmocka_unit_test(test_changes),      cmocka_unit_test(test_recording_fails),
-                                     cmocka_unit_test(test_card_is_lost), cmocka_unit_test(test_mistakes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_waits),           cmocka_unit_test(test_runs),
+                                     cmocka_unit_test(test_changes),         cmocka_unit_test(test_recording_fails),
+                                     cmocka_unit_test(test_library_refuses), cmocka_unit_test(test_card_is_lost),
+                                     cmocka_unit_test(test_mistakes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

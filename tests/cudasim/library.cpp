@@ -36,7 +36,7 @@ bool library_remove(const void *object, const char *kind, const char *function) 
 
 static enum cudasim_refusal refusal;
 bool refuses_shapes() { return refusal == CUDASIM_REFUSE_SHAPES; }
-bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS; }
+bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS || (refusal == CUDASIM_REFUSE_CAPTURE && anything_captured()); }
 
 long library_leaks() { return (long)objects().size(); }
 void library_reset() {

@@ -158,8 +158,8 @@ static struct shape *shape_of(struct backend *b, const struct key *key) {
 }
 
 /* What the library is asked for and then does not do after all is done by products, from now on. */
-static bool refused(struct shape *s, cudnnStatus_t status) {
-  bool is = status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
+static bool refused(const struct backend *b, struct shape *s, cudnnStatus_t status) {
+  bool is = status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000 && !cuda_recording_fails(b, "a convolution", "cuDNN cannot be recorded");
   if (is) s->known = false;
   return is;
 }
@@ -254,7 +254,7 @@ void cuda_conv(struct backend *b, struct tensor *y, const struct tensor *x, stru
     cudnnStatus_t status =
         cudnn(b)->ConvolutionForward(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->w, weights, c.shape->conv,
                                      (cudnnConvolutionFwdAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->y, y->data);
-    if (refused(c.shape, status)) {
+    if (refused(b, c.shape, status)) {
       cuda_conv(b, y, x, w, bias, s);
       return;
     }
@@ -291,7 +291,7 @@ void cuda_conv_dx(struct backend *b, struct tensor *dx, const struct tensor *dy,
   cudnnStatus_t status =
       cudnn(b)->ConvolutionBackwardData(cuda_of(b)->conv->handle, &one, c.shape->w, weights, c.shape->y, dy->data, c.shape->conv,
                                         (cudnnConvolutionBwdDataAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->x, out);
-  if (refused(c.shape, status))
+  if (refused(b, c.shape, status))
     cuda_conv_dx(b, dx, dy, w, s);
   else if (check(b, status, "a convolution's data gradient") && border)
     cuda_crop(b, dx->data, out, c.type, &k);
@@ -327,7 +327,7 @@ static void weight_gradient(struct backend *b, struct param *w, const struct ten
     cudnnStatus_t status =
         cudnn(b)->ConvolutionBackwardFilter(cuda_of(b)->conv->handle, &one, c.shape->x, in, c.shape->y, dy->data, c.shape->conv,
                                             (cudnnConvolutionBwdFilterAlgo_t)c.shape->algo, work, c.shape->work, &zero, c.shape->w, g);
-    if (refused(c.shape, status)) {
+    if (refused(b, c.shape, status)) {
       c.shape = NULL;
       weight_gradient(b, w, x, dy, c);
       return;

@@ -173,6 +173,7 @@ void cuda_matmul(struct backend *b, const struct matmul *p) {
     return;
   cublasStatus_t status = cublaslt(b)->Matmul(c->linear->handle, s->desc, &p->alpha, p->b, s->a, p->a, s->b, &p->beta, p->c, s->c, p->c, s->c, &s->algo,
                                               work, s->work, c->stream);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED && cuda_recording_fails(b, "a product", "cublasLt cannot be recorded")) return;
   s->known = status != CUBLAS_STATUS_NOT_SUPPORTED; /* offered and then not done after all: from now on by our own kernel */
   if (!s->known)
     cuda_matmul_plain(b, p);

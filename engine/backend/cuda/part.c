@@ -5,9 +5,9 @@
  * recorded and the recording launched, from then on launched alone. A recording holds addresses, so all of them go where memory is given
  * back (cuda_release). Trained parameters are packed at every use (pack.c), in a recording too; of frozen ones the versions are in the key.
  *
- * Nothing that fails in recording is a failure of the run: the part is done as it is, and so are all others from then on. Where the card is
- * lost, the next plain call says so. While a part is recorded, what fails is noted here and not in b->fault, and the rest of its calls do
- * nothing. */
+ * Nothing that fails in recording is a failure of the run, nor a reason to do without a library: the part is done as it is, and so are all
+ * others from then on. Where the card is lost, the next plain call says so. While a part is recorded, what fails is noted here and not in
+ * b->fault, and the rest of its calls do nothing. */
 #include "cuda.h"
 
 #include <stdio.h>

@@ -28,8 +28,9 @@
 extern "C" {
 #endif
 
-/* What the libraries do not support: nothing; any shape, and they say so when asked for an algorithm; any shape, but only when called. */
-enum cudasim_refusal { CUDASIM_REFUSE_NOTHING, CUDASIM_REFUSE_SHAPES, CUDASIM_REFUSE_CALLS };
+/* What the libraries do not support: nothing; any shape, and they say so when asked for an algorithm; any shape, but only when called; any call
+ * in a capture. */
+enum cudasim_refusal { CUDASIM_REFUSE_NOTHING, CUDASIM_REFUSE_SHAPES, CUDASIM_REFUSE_CALLS, CUDASIM_REFUSE_CAPTURE };
 enum cudasim_order { CUDASIM_FORWARD, CUDASIM_REVERSE, CUDASIM_SHUFFLE };
 
 /* --- control ------------------------------------------------------------------------------------------------------------------ */
