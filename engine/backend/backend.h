@@ -42,6 +42,7 @@ struct backend {
   int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
   bool tf32;        /* products of F32 round their factors to 10 bits; false when opened, backend_use_tf32 */
   struct err fault; /* first failure since it was cleared */
+  char note[384];        /* what people should know and is no failure, a sentence without its end; whoever tells it clears it */
   char passed_over[256]; /* "auto": why a faster engine was not taken, a sentence without its end; "": none was */
   void *state;      /* owned by the backend */
   /* What the count backend adds up; others leave it alone. */
@@ -107,6 +108,16 @@ struct backend_ops {
      device, and nothing was taken; or it is damaged, and its sound lines were. no_more: else nothing is measured any more: a run that goes on computes as it began. */
   char *(*choices)(struct backend *b, struct err *e);
   bool (*take_choices)(struct backend *b, const char *text, bool no_more);
+
+  /* --- parts: calls that are made again and again --------------------------------------------------------------------------------------
+     A part is the calls of slots between part_begin and part_end. They are the same every time for the same key: operations, shapes, addresses and numbers
+     that the host gives; what may differ is the contents of memory and the values of trained parameters (the versions of frozen ones belong to the
+     key). No upload, download or copy to and from the host's memory is among them, and what slots leave on the host is not looked at.
+     part_begin: true: make the calls, then part_end; false: they have been made, from a recording.
+     part_end: false: nothing was computed: make the calls once more, without part_begin.
+     Parts are not within one another. NULL: there are none. A recording that fails is no fault, there are none from then on, and b->note says so. */
+  bool (*part_begin)(struct backend *b, const void *key, size_t bytes);
+  bool (*part_end)(struct backend *b);
 
   /* --- values that lie in the host's memory (nets/lodge.h) --------------------------------------------------------------------------
      Copies between that memory and the device go beside what is computed, one after the other in the order of the calls. The host does not

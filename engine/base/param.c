@@ -108,6 +108,12 @@ void param_set_changed(struct param_set *s) {
   for (int i = 0; i < s->n; i++) s->p[i]->version++;
 }
 
+uint64_t param_set_frozen(const struct param_set *s) {
+  uint64_t sum = 0;
+  for (int i = 0; i < s->n; i++) sum = sum * 31 + (s->p[i]->frozen ? 1 + (uint64_t)s->p[i]->version : 0);
+  return sum;
+}
+
 int64_t param_set_trained(const struct param_set *s) {
   int64_t n = 0;
   for (int i = 0; i < s->n; i++) n += s->p[i]->frozen ? 0 : s->p[i]->count;

@@ -69,6 +69,7 @@ void param_set_halve(struct param_set *s, bool half);
 void param_set_bind_half(struct param_set *s, uint16_t *grads);
 void param_set_freeze(struct param_set *s, bool frozen); /* marks all */
 void param_set_changed(struct param_set *s);             /* raises every version */
+uint64_t param_set_frozen(const struct param_set *s);    /* changes with the versions of frozen params, and with which those are */
 int64_t param_set_trained(const struct param_set *s);    /* elements of params that are not frozen */
 
 #endif

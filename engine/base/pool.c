@@ -1,6 +1,5 @@
 #include "base/pool.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,4 +142,14 @@ size_t pool_used(const struct pool *p) {
 
 void *pool_base(const struct pool *p) {
   return p->base;
+}
+
+/* FNV-1a. The end of the region does not matter: offsets do not depend on it. */
+uint64_t pool_fingerprint(const struct pool *p) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < p->n; i++) {
+    const uint64_t word[] = {p->block[i].offset, p->block[i].size, p->block[i].used};
+    for (int k = 0; k < 3; k++) hash = (hash ^ word[k]) * 1099511628211u;
+  }
+  return hash;
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct pool;
 
@@ -26,5 +27,7 @@ bool pool_starved(const struct pool *p); /* why pool_take was false: the list of
 size_t pool_peak(const struct pool *p); /* highest byte ever in use */
 size_t pool_used(const struct pool *p); /* bytes in use now: 0 when everything was given back */
 void *pool_base(const struct pool *p);
+/* Of what is in use and what is not: the same calls give the same offsets from pools of the same fingerprint. */
+uint64_t pool_fingerprint(const struct pool *p);
 
 #endif

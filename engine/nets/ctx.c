@@ -60,6 +60,14 @@ void ctx_free(struct ctx *c, struct tensor *t) {
   *t = (struct tensor){0};
 }
 
+void ctx_part(struct ctx *c, const void *key, size_t bytes, void (*compute)(struct ctx *c, void *user), void *user) {
+  const struct backend_ops *op = c->b->op;
+  bool part = op->part_begin && ctx_ok(c);
+  if (part && !op->part_begin(c->b, key, bytes)) return;
+  compute(c, user);
+  if (part && !op->part_end(c->b)) compute(c, user);
+}
+
 static void to_type(void *out, enum dtype type, const float *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) switch (type) {
       case DT_F32:

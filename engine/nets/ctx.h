@@ -26,6 +26,10 @@ struct tensor ctx_new_4d(struct ctx *c, enum dtype type, int64_t n, int64_t h, i
 struct tensor ctx_like(struct ctx *c, const struct tensor *t);
 void ctx_free(struct ctx *c, struct tensor *t); /* t may be empty; leaves it empty */
 
+/* compute, as a part (backend.h) where there are parts: everything that its calls depend on is in key, whose padding is zero, too. It gives back to
+   the pool what it takes; what it makes is in tensors of the caller's. */
+void ctx_part(struct ctx *c, const void *key, size_t bytes, void (*compute)(struct ctx *c, void *user), void *user);
+
 /* Host to pool: a fresh tensor of type with the values of x [count]. */
 struct tensor ctx_upload(struct ctx *c, enum dtype type, int rank, const int64_t *dim, const float *x);
 /* Pool to host, as float. */

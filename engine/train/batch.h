@@ -30,7 +30,7 @@ struct batch_want {
 struct slot_data {
   float *pixels;    /* [H, W, 3] of the last fill */
   float *posterior; /* [h, w, c] normals */
-  float *latents; /* where they are kept, or after batch_read */
+  float *latents;   /* where they are kept, or after batch_read */
   float *noise, *mask, *qstar;
   bool from_pixels; /* latents were encoded from pixels: false for kept latents */
 };

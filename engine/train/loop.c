@@ -163,6 +163,8 @@ static bool one_step(struct trainer *t, struct err *e) {
   if (isfinite(l.total)) t->state.last_loss = l.total;
   t->state.pending = m;
   t->state.pictures = 0;
+  if (t->b->note[0]) tell(t->sink, LOG_INFO, "%s", t->b->note);
+  t->b->note[0] = 0;
   return healthy(t, &m, e) && end_row(t, e);
 }
 

@@ -35,9 +35,9 @@ struct optimizer {
   /* What the host waits for, once a step: the sum of squares and the losses. [1 + losses], in b's memory and read by optimizer_norm. */
   double *results, *read;
   int losses;
-  int step;           /* optimiser steps done */
+  int step; /* optimiser steps done */
   float beta1, beta2, eps, weight_decay, max_norm;
-  float ema_decay; /* 0: no EMA */
+  float ema_decay;   /* 0: no EMA */
   double loss_scale; /* the gradients are so many times what they should be (train/precision.h); 1 after init */
 };
 /* moments: F32, BF16 or U8. Sets that are lodged (nets/lodge.h) are updated by the host, the others by b; the former's moments are BF16 where U8 is asked for.
@@ -51,10 +51,10 @@ size_t optimizer_piece_bytes(struct param_set *const *sets, int n);
 size_t optimizer_moment_bytes(int64_t count, enum dtype moments);
 size_t optimizer_scale_bytes(int64_t count, enum dtype moments);
 size_t optimizer_bytes(const struct param_set *const *sets, int n, enum dtype moments, bool ema);
-size_t optimizer_result_bytes(int losses); /* of b's memory */
+size_t optimizer_result_bytes(int losses);     /* of b's memory */
 double *optimizer_losses(struct optimizer *o); /* [losses], b's memory: for the passes of a step */
-/* Global L2 norm of all gradients (before clipping), divided by the scale of the loss. The one wait of a step: how much is clipped is the host's to decide. The losses
-   are in o->read + 1 then. Where b->fault is set nothing was read. */
+/* Global L2 norm of all gradients (before clipping), divided by the scale of the loss. The one wait of a step: how much is clipped is
+   the host's to decide. The losses are in o->read + 1 then. Where b->fault is set nothing was read. */
 double optimizer_norm(struct optimizer *o);
 /* Gradients divided by the scale of the loss, clip_grad_norm_(max_norm) with the given norm, AdamW, EMA (decay min(ema_decay, (1 + n)/(10 + n)), n = step before), gradients zeroed, versions raised.
    A norm that is not finite changes nothing and is ERR_NUMERIC. */

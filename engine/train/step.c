@@ -24,7 +24,6 @@ struct pass {
   int n, examples, h, w;
   const struct step_options *o;
   bool train;
-  double *loss; /* [n], device memory: of the noise, or of Q in a pdm slot */
 
   int row[STEP_MAX_SLOTS]; /* slot -> row of ids */
   int rows;                /* distinct prompts */
@@ -36,6 +35,7 @@ struct pass {
   struct tensor mask;         /* [n, h w] F32, empty: every element counts */
   struct tensor weight;       /* [2, n] F32: of the gradients of a slot's noise loss, of its pdm loss */
   struct tensor qstar, qmask; /* [pdm, tokens, channels], [pdm, tokens] F32 */
+  struct tensor loss;         /* [n] numbers of 64 bits: of the noise, or of Q in a pdm slot */
 
   struct tensor text;        /* [rows, 77, width] activations' type */
   struct tensor text_slots;  /* [n, 77, width]: rows of text, one a slot */
@@ -191,7 +191,7 @@ static void noise_loss(struct pass *p) {
   if (p->train) p->dpred = ctx_like(p->c, &p->pred);
   if (p->c->failed) return;
   struct tensor *mask = p->mask.rank > 0 ? &p->mask : NULL;
-  p->c->b->op->mse(p->c->b, p->loss, p->train ? &p->dpred : NULL, &p->pred, &p->target, mask, p->weight.data);
+  p->c->b->op->mse(p->c->b, p->loss.data, p->train ? &p->dpred : NULL, &p->pred, &p->target, mask, p->weight.data);
   ctx_free(p->c, &p->pred);
 }
 
@@ -200,7 +200,8 @@ static void pdm_slot(struct pass *p, int i, int k) {
   struct backend *b = p->c->b;
   struct tensor q = tensor_slice(p->tap.q, i, 1), dq = {0}, target = tensor_slice(p->qstar, k, 1), mask = tensor_slice(p->qmask, k, 1);
   if (p->train) dq = tensor_slice(p->tap.dq, i, 1);
-  b->op->mse(b, p->loss + i, p->train ? &dq : NULL, &q, &target, p->slot[i].mask ? &mask : NULL, (const float *)p->weight.data + p->n + i);
+  b->op->mse(b, (double *)p->loss.data + i, p->train ? &dq : NULL, &q, &target, p->slot[i].mask ? &mask : NULL,
+             (const float *)p->weight.data + p->n + i);
 }
 
 static void pdm_loss(struct pass *p) {
@@ -243,22 +244,73 @@ static void backward(struct pass *p) {
 }
 
 /* Everything between the inputs and the losses. What it takes from the pool it gives back. */
-static void compute(struct pass *p) {
+static void compute(struct ctx *c, void *user) {
+  struct pass *p = user;
+  (void)c;
   forward(p);
   noise_loss(p);
   pdm_loss(p);
   if (p->train) backward(p);
 }
 
+/* --- as a part (backend.h) ------------------------------------------------------------------------------------------------------------ */
+
+/* What the calls of compute depend on. */
+struct part_key {
+  const char *what;
+  const struct model *m;
+  const void *base, *input[9];
+  uint64_t pool, frozen;
+  float strength[2]; /* of the adapters */
+  int32_t n, h, w, act, train, train_text, recompute, recompute_blocks, handle, rows;
+  struct {
+    uint8_t pdm, masked, row;
+  } slot[STEP_MAX_SLOTS];
+};
+
+static void make_key(const struct pass *p, struct part_key *k) {
+  struct model *m = p->m;
+  const struct lora_set *lora[2] = {unet_lora(m->unet), clip_lora(m->text)};
+  const struct tensor *const input[9] = {&p->ids, &p->time, &p->x, &p->target, &p->mask, &p->weight, &p->qstar, &p->qmask, &p->loss};
+  memset(k, 0, sizeof *k);
+  k->what = "step";
+  k->m = m;
+  k->base = pool_base(p->c->pool);
+  k->pool = pool_fingerprint(p->c->pool);
+  k->frozen = param_set_frozen(unet_params(m->unet)) * 31 + param_set_frozen(clip_params(m->text));
+  for (int i = 0; i < 9; i++) k->input[i] = input[i]->data;
+  for (int i = 0; i < 2; i++) k->strength[i] = lora[i] ? lora[i]->strength : 0;
+  k->n = p->n, k->h = p->h, k->w = p->w, k->act = (int32_t)p->c->act, k->train = p->train, k->train_text = p->o->train_text;
+  k->recompute = p->o->recompute, k->recompute_blocks = p->o->recompute_blocks, k->handle = p->o->pdm_handle, k->rows = p->rows;
+  for (int i = 0; i < p->n; i++) {
+    k->slot[i].pdm = p->slot[i].kind == SLOT_PDM;
+    k->slot[i].masked = p->slot[i].mask != NULL;
+    k->slot[i].row = (uint8_t)p->row[i];
+  }
+}
+
+/* Whoever keeps weights elsewhere brings them in the middle of a pass: that is none. */
+static void compute_part(struct pass *p) {
+  struct part_key k;
+  if (unet_params(p->m->unet)->keeper || clip_params(p->m->text)->keeper) {
+    compute(p->c, p);
+    return;
+  }
+  make_key(p, &k);
+  ctx_part(p->c, &k, sizeof k, compute, p);
+}
+
 /* --- losses --------------------------------------------------------------------------------------------------------------------------- */
 
-void step_terms(const struct model *m, const struct slot *slots, int n, int examples, const struct step_options *o, struct step_terms *out) {
+void step_terms(const struct model *m, const struct slot *slots, int n, int examples, const struct step_options *o,
+                struct step_terms *out) {
   *out = (struct step_terms){.n = n < STEP_MAX_SLOTS ? n : STEP_MAX_SLOTS, .examples = examples};
   out->prior_weight = o->prior_weight;
   out->pdm_weight = o->pdm_weight;
   for (int i = 0; i < out->n; i++) {
     const struct slot *s = slots + i;
-    bool none = s->kind == SLOT_PDM && o->pdm_handle < 0, weighted = o->min_snr > 0 && s->kind != SLOT_PDM;
+    bool none = s->kind == SLOT_PDM && o->pdm_handle < 0;
+    bool weighted = s->kind != SLOT_PDM && o->min_snr > 0;
     out->slot[i] = (struct step_term){none ? SLOT_KINDS : s->kind, weighted ? schedule_min_snr(&m->schedule, s->t, o->min_snr) : 1};
   }
 }
@@ -276,31 +328,31 @@ static bool run(struct pass *p, struct err *e) {
   if (p->n < 1 || p->n > STEP_MAX_SLOTS)
     return err_set(e, ERR_USAGE, "%d pictures in one pass: at most %d are possible, choose a smaller batch", p->n, (int)STEP_MAX_SLOTS);
   p->c->err = e;
+  p->loss = ctx_new_2d(p->c, DT_F32, p->n, sizeof(double) / sizeof(float));
   inputs(p);
-  compute(p);
+  compute_part(p);
   inputs_end(p);
   return ctx_ok(p->c);
 }
 
-/* Losses in the pool, read at once. */
 static bool run_and_read(struct pass *p, struct step_loss *out, struct err *e) {
   struct step_terms t;
   double loss[STEP_MAX_SLOTS] = {0};
-  p->c->err = e;
-  struct tensor on_device = ctx_new_2d(p->c, DT_F32, p->n, sizeof *loss / sizeof(float));
-  p->loss = on_device.data;
   step_terms(p->m, p->slot, p->n, p->examples, p->o, &t);
   bool ok = run(p, e);
-  if (ok) p->c->b->op->download(p->c->b, loss, p->loss, (size_t)p->n * sizeof *loss);
-  ctx_free(p->c, &on_device);
+  if (ok) p->c->b->op->download(p->c->b, loss, p->loss.data, (size_t)p->n * sizeof *loss);
+  ctx_free(p->c, &p->loss);
   step_losses(&t, loss, out);
   return ok && ctx_ok(p->c);
 }
 
-bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
-                      double *loss, struct err *e) {
-  struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o, .train = true, .loss = loss};
-  return run(&p, e);
+bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w,
+                      const struct step_options *o, double *loss, struct err *e) {
+  struct pass p = {.c = c, .m = m, .slot = slots, .n = n, .examples = examples, .h = h, .w = w, .o = o, .train = true};
+  bool ok = run(&p, e);
+  if (ok) c->b->op->move(c->b, loss, p.loss.data, (size_t)n * sizeof *loss);
+  ctx_free(c, &p.loss);
+  return ok && ctx_ok(c);
 }
 
 bool train_step(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,

@@ -1,4 +1,5 @@
-/* One training step on explicit inputs: method.md section 4. What goes in is host data, but for latents that were just encoded, so that tests and --dump-steps can give and see all of it. */
+/* One training step on explicit inputs: method.md section 4. What goes in is host data, but for latents that were just encoded, so
+ * that tests and --dump-steps can give and see all of it. */
 #ifndef PDMBOOTH_TRAIN_STEP_H
 #define PDMBOOTH_TRAIN_STEP_H
 
@@ -12,12 +13,12 @@ struct slot {
   enum slot_kind kind;
   int example; /* 0..examples-1 */
   int t;
-  const int32_t *ids;   /* [77] */
-  const float *latents; /* [h, w, c] NHWC, scaled: z */
+  const int32_t *ids;    /* [77] */
+  const float *latents;  /* [h, w, c] NHWC, scaled: z */
   float *device_latents; /* the same in device memory, in place of latents; NULL: those */
-  const float *noise;   /* [h, w, c], offset noise already added */
-  const float *mask;    /* instance, prior: [h * w] of 0 and 1, NULL: all; pdm: [tokens] */
-  const float *qstar;   /* pdm: [tokens, channels] (rows outside the mask are not looked at) */
+  const float *noise;    /* [h, w, c], offset noise already added */
+  const float *mask;     /* instance, prior: [h * w] of 0 and 1, NULL: all; pdm: [tokens] */
+  const float *qstar;    /* pdm: [tokens, channels] (rows outside the mask are not looked at) */
 };
 
 struct step_options {
@@ -38,8 +39,8 @@ struct step_loss {
 bool train_step(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
                 struct step_loss *out, struct err *e);
 /* The same without waiting for anything: loss [n] in device memory receives what step_losses wants to know of each slot. */
-bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w, const struct step_options *o,
-                      double *loss, struct err *e);
+bool train_step_later(struct ctx *c, struct model *m, const struct slot *slots, int n, int examples, int h, int w,
+                      const struct step_options *o, double *loss, struct err *e);
 /* What becomes of those numbers, to be asked while the slots are what they were. */
 struct step_terms {
   int n, examples;

@@ -1,4 +1,5 @@
-/* Steps of training runs with the cuda backend on the simulated device: how often the host waits for it. */
+/* Steps of training with the cuda backend on the simulated device: how often the host waits for it; that steps which are recorded as CUDA graphs and launched
+ * again compute bit for bit what steps compute that are not, whatever changes between them; recordings that fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,65 +7,94 @@
 
 #include <cudasim.h>
 
-#include "../unit/training.h"
+#include "../unit/offload.h"
 
-enum { MOST_STEPS = 16 };
+extern const struct backend_ops backend_cuda;
+extern int cuda_mistake;
+
+enum { MOST_STEPS = 16, CAPTURE_UNSUPPORTED = 900 };
 
 static void show_violations(void) {
   for (int i = 0; cudasim_violation(i); i++) print_error("simulator: %s\n", cudasim_violation(i));
+}
+
+static void begin_with(bool recorded) {
+  cudasim_reset();
+  if (!recorded) cudasim_fail_in("cudaStreamBeginCapture", 1, CAPTURE_UNSUPPORTED);
 }
 
 /* --- whole runs ----------------------------------------------------------------------------------------------------------------------- */
 
 struct seen {
   struct metrics row[MOST_STEPS];
-  long waits[MOST_STEPS]; /* until after step i + 1 */
+  long waits[MOST_STEPS], calls[MOST_STEPS]; /* until after step i + 1 */
   int rows;
+  char note[512]; /* of recordings */
+  int scaled;     /* told how often the loss's scale changed */
 };
 
 static void on_metrics(void *user, const struct metrics *m) {
   struct seen *s = user;
   assert_true(s->rows < MOST_STEPS);
   s->waits[s->rows] = cudasim_waits();
+  s->calls[s->rows] = cudasim_calls();
   s->row[s->rows++] = *m;
 }
 
 static void on_log(void *user, enum log_level level, const char *text) {
-  (void)user, (void)level;
+  struct seen *s = user;
+  (void)level;
+  if (strstr(text, "CUDA graphs")) snprintf(s->note, sizeof s->note, "%s", text);
+  s->scaled += strstr(text, "scaled by") != NULL;
   if (getenv("PDMBOOTH_TEST_LOG")) fprintf(stderr, "# %s\n", text);
 }
 
-/* All three slots, masks, crops that move. */
-static struct settings run_of(const struct place *p, int accumulation) {
+/* All three slots, masks, crops that move; nothing between the steps. */
+static struct settings run_of(const struct place *p) {
   struct settings s = short_run(p->model, p->images, p->run);
   s.engine.device = "cuda";
-  s.train.steps = 8;
-  s.train.accumulation = accumulation;
+  s.train.steps = 7;
+  s.train.width = s.train.height = 48;
   s.train.flip = false;
   s.losses.mask_prior = false;
   s.losses.pdm_steps = 2;
+  s.prior.images = 1;
   s.samples.every = 0;
   s.checkpoints.every = 0;
+  s.checkpoints.save_weights = false;
   s.prompts.tests = 0;
   return s;
+}
+
+static void run_it(const struct place *p, struct settings *s, bool recorded, struct seen *out) {
+  struct err e = {0};
+  struct run_result r;
+  struct sink sink = {.user = out, .metrics = on_metrics, .log = on_log};
+  *out = (struct seen){.rows = 0};
+  begin_with(recorded);
+  folder_remove_all(p->run);
+  if (!engine_run(s, NULL, &sink, &r, &e)) fail_msg("%s", e.text);
+  assert_int_equal(out->rows, s->train.steps);
+  assert_true((out->note[0] == 0) == recorded);
+  print_message("  %s: %ld recordings, %ld launches of them, %ld calls in the last step, %ld waits\n",
+                recorded ? "recorded" : "not recorded", cudasim_calls_of("cudaGraphInstantiateWithFlags"),
+                cudasim_calls_of("cudaGraphLaunch"), out->calls[out->rows - 1] - out->calls[out->rows - 2],
+                out->waits[out->rows - 1] - out->waits[out->rows - 2]);
+  show_violations();
+  assert_int_equal(cudasim_check(), 0);
 }
 
 /* Once in every step but the first ones, which encode photographs once for all. */
 static void check_waits(int accumulation) {
   struct place p;
-  struct seen seen = {0};
-  struct err e = {0};
-  struct run_result r;
-  struct sink sink = {.user = &seen, .metrics = on_metrics, .log = on_log};
-  place_make(&p, "data/sd1", 2, 80, 96);
-  struct settings s = run_of(&p, accumulation);
-  if (!engine_run(&s, NULL, &sink, &r, &e)) fail_msg("%s", e.text);
+  struct seen seen;
+  place_make(&p, "data/sd1", 2, 56, 64);
+  struct settings s = run_of(&p);
+  s.train.accumulation = accumulation;
+  run_it(&p, &s, true, &seen);
   folder_remove_all(p.root);
-  assert_int_equal(seen.rows, s.train.steps);
-  for (int i = 1; i < seen.rows; i++) print_message("accumulation %d, step %d: %ld waits\n", accumulation, i + 1, seen.waits[i] - seen.waits[i - 1]);
+  assert_true(cudasim_calls_of("cudaGraphLaunch") >= (s.train.steps - 1) * accumulation - 1);
   for (int i = seen.rows - 3; i < seen.rows; i++) assert_int_equal(seen.waits[i] - seen.waits[i - 1], 1);
-  show_violations();
-  assert_int_equal(cudasim_check(), 0);
 }
 
 static void test_waits(void **state) {
@@ -73,7 +103,305 @@ static void test_waits(void **state) {
   check_waits(3);
 }
 
+static bool same(double a, double b) {
+  return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static void check_run(const char *what, const struct place *p, struct settings *s) {
+  struct seen recorded, plain;
+  print_message("%s\n", what);
+  run_it(p, s, true, &recorded);
+  assert_true(cudasim_calls_of("cudaGraphLaunch") >= s->train.steps - 2);
+  run_it(p, s, false, &plain);
+  for (int i = 0; i < s->train.steps; i++) {
+    const struct metrics *a = &recorded.row[i], *b = &plain.row[i];
+    if (same(a->instance, b->instance) && same(a->prior, b->prior) && same(a->pdm, b->pdm) && same(a->total, b->total) &&
+        same(a->grad_norm, b->grad_norm) && same(a->probe, b->probe))
+      continue;
+    fail_msg("%s: step %d: %.17g %.17g %.17g %.17g %.17g, not recorded %.17g %.17g %.17g %.17g %.17g", what, i + 1, a->instance, a->prior,
+             a->pdm, a->grad_norm, a->probe, b->instance, b->prior, b->pdm, b->grad_norm, b->probe);
+  }
+  assert_int_equal(recorded.scaled, plain.scaled);
+}
+
+static void test_runs(void **state) {
+  (void)state;
+  struct place p;
+  place_make(&p, "data/sd1", 2, 56, 64);
+  struct settings s = run_of(&p);
+  s.train.mode = MODE_FULL;
+  s.train.text_encoder = true;
+  s.train.steps = 5;
+  check_run("full, with the text encoder", &p, &s);
+  s.train.precision = PRECISION_BF16;
+  s.train.recompute = true;
+  s.train.gradients = GRADIENTS_BF16;
+  s.train.moments = MOMENTS_8BIT;
+  s.train.ema_decay = 0.9;
+  check_run("full in bf16, recomputed, bf16 gradients, 8-bit moments, averaged", &p, &s);
+  s = run_of(&p);
+  s.train.accumulation = 2;
+  s.train.precision = PRECISION_BF16;
+  s.prompts.tests = s.samples.count = 1;
+  s.samples.every = 3;
+  check_run("LoRA in bf16, two micro-batches, samples between the steps", &p, &s);
+  s = run_of(&p);
+  s.train.precision = PRECISION_FP16;
+  s.train.batch = 2;
+  s.train.lr = 0.3;
+  check_run("LoRA in fp16, two examples", &p, &s);
+  s = run_of(&p);
+  s.subject.hold_out = "photo-1.png";
+  s.probe_every = 3;
+  s.losses.pdm = s.losses.prior = false;
+  check_run("LoRA with probes", &p, &s);
+  folder_remove_all(p.root);
+}
+
+/* --- steps, and what changes between them ------------------------------------------------------------------------------------------------ */
+
+struct scenario {
+  struct offload_case k;
+  bool scaled;   /* another scale of the loss in every step */
+  bool strength; /* of the adapters changes */
+  bool base;     /* so do weights that are not trained */
+  bool memory;   /* the region of the passes is released after some steps, and something else takes its place */
+  bool packs;    /* packed weights are released and made anew */
+  const char *fail_in;
+  long fail_at;
+  int code;
+};
+
+static void change(struct offload_bench *f, const struct scenario *s, int step) {
+  struct err e = {0};
+  struct backend *b = f->b;
+  if (s->strength) unet_lora(f->m->unet)->strength = step % 2 ? 1 : 0.5f;
+  if (s->base && step == 3) {
+    struct param *p = unet_params(f->m->unet)->p[4];
+    struct tensor w = tensor_1d(p->w, DT_F32, p->count);
+    b->op->fill(b, &w, 0.125f);
+    p->version++;
+  }
+  if (s->packs && step == 3) backend_drop_packs(b, unet_params(f->m->unet));
+  if (s->memory && step == 3) {
+    size_t bytes = f->m->work.bytes;
+    workspace_release(&f->m->work, b);
+    void *other = b->op->alloc(b, bytes, &e);
+    assert_true(workspace_reserve(&f->m->work, b, bytes, &e));
+    b->op->release(b, other, bytes);
+  }
+}
+
+/* False where a step failed; *e says why. */
+static bool steps_of(struct offload_bench *f, const struct scenario *s, struct offload_result *r, struct err *e) {
+  for (int i = 0; i < s->k.steps; i++) {
+    double scale = s->scaled ? (double)(1024 << (i * 5 % 4)) : 1;
+    f->o.grad_scale = (float)(scale / s->k.accumulation);
+    f->opt.loss_scale = scale;
+    f->train = true;
+    change(f, s, i);
+    for (int micro = 0; micro < s->k.accumulation; micro++) {
+      offload_slots(f, i * s->k.accumulation + micro);
+      if (!workspace_run(&f->m->work, f->b, s->k.act, offload_pass, f, NULL, e)) return false;
+      r->loss[i] += f->loss.total;
+    }
+    r->norm[i] = optimizer_norm(&f->opt);
+    if (!optimizer_step(&f->opt, 1e-3, r->norm[i], e)) return false;
+    if (i % 3 != 2) continue;
+    offload_slots(f, 1000);
+    f->train = false;
+    if (!workspace_run(&f->m->work, f->b, s->k.act, offload_pass, f, NULL, e)) return false;
+    r->probe[i] = f->loss.total;
+  }
+  return true;
+}
+
+/* recorded: nothing but what the scenario says fails. */
+static bool do_steps(const struct scenario *s, bool recorded, struct offload_result *r, struct err *e) {
+  struct offload_bench *f = calloc(1, sizeof *f);
+  *r = (struct offload_result){0};
+  f->k = &s->k;
+  begin_with(recorded);
+  offload_open(f, false);
+  if (s->k.op) f->b->op = s->k.op;
+  if (recorded && s->fail_in) cudasim_fail_in(s->fail_in, s->fail_at, s->code);
+  bool ok = steps_of(f, s, r, e), noted = f->b->note[0] != 0;
+  if (ok) offload_results(f, r);
+  f->b->fault = (struct err){0};
+  if (noted && getenv("PDMBOOTH_TEST_LOG")) print_message("  %s\n", f->b->note);
+  if (ok && !s->k.op) assert_true(noted == (!recorded || s->fail_in));
+  f->b->op = &backend_cuda;
+  offload_close(f);
+  free(f);
+  return ok;
+}
+
+/* Of recorded steps from plain ones; NAN where they fail. */
+static double distance(const struct scenario *s) {
+  struct offload_result recorded, plain;
+  struct scenario right = *s;
+  struct err e = {0};
+  int mistake = cuda_mistake;
+  bool ok = do_steps(s, true, &recorded, &e);
+  if (!ok) print_message("  %s\n", e.text);
+  cuda_mistake = 0;
+  right.k.op = NULL;
+  if (!do_steps(&right, false, &plain, &e)) fail_msg("%s", e.text);
+  cuda_mistake = mistake;
+  double d = ok ? offload_compare(&plain, &recorded) : NAN;
+  offload_free(&recorded);
+  offload_free(&plain);
+  return d;
+}
+
+static const struct offload_case LORA = {
+    .backend = "cuda", .model = "sd1", .act = DT_BF16, .lora = true, .text = true, .accumulation = 1, .steps = 6, .threads = 1};
+
+static void test_changes(void **state) {
+  (void)state;
+  const struct scenario all[] = {
+      {.k = LORA, .scaled = true},
+      {.k = LORA, .strength = true},
+      {.k = LORA, .base = true},
+      {.k = LORA, .memory = true},
+      {.k = LORA, .packs = true},
+      {.k = {.backend = "cuda", .model = "sd2", .act = DT_F16, .frozen = true, .ema = true, .accumulation = 2, .steps = 6, .threads = 1},
+       .scaled = true,
+       .memory = true},
+  };
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    double d = distance(&all[i]);
+    show_violations();
+    print_message("scenario %zu: %g\n", i, d);
+    assert_true(d <= 0);
+    assert_int_equal(cudasim_check(), 0);
+  }
+}
+
+/* --- recordings that fail ----------------------------------------------------------------------------------------------------------------- */
+
+/* Whatever fails in making or launching one: the same numbers, without a fault. */
+static void test_recording_fails(void **state) {
+  (void)state;
+  static const struct {
+    const char *function;
+    long at;
+  } call[] = {{"cudaStreamBeginCapture", 1},
+              {"cudaStreamBeginCapture", 2},
+              {"cudaStreamEndCapture", 1},
+              {"cudaGraphInstantiateWithFlags", 1},
+              {"cudaGraphLaunch", 1},
+              {"cudaGraphLaunch", 3},
+              {"capture", 2},
+              {"capture", 37},
+              {"capture", 300},
+              {"capture", 311}};
+  static const int code[] = {CAPTURE_UNSUPPORTED, 2, 1};
+  for (size_t i = 0; i < sizeof call / sizeof call[0]; i++) {
+    struct scenario s = {.k = LORA, .fail_in = call[i].function, .fail_at = call[i].at, .code = code[i % 3]};
+    s.k.steps = call[i].at == 2 ? 6 : 4; /* of the probe, too, which is made for the second time after the last */
+    double d = distance(&s);
+    show_violations();
+    print_message("%s, call %ld: %g\n", call[i].function, call[i].at, d);
+    assert_true(d <= 0);
+    assert_int_equal(cudasim_check(), 0);
+  }
+}
+
+/* A library that cannot be captured is not done without for that. */
+static void refuse(struct backend *b) {
+  (void)b;
+  cudasim_refuse(CUDASIM_REFUSE_CAPTURE);
+}
+
+static void test_library_refuses(void **state) {
+  (void)state;
+  struct scenario s = {.k = LORA, .fail_in = "", .code = 0};
+  s.k.opened = refuse;
+  s.k.steps = 4;
+  double d = distance(&s);
+  cudasim_refuse(CUDASIM_REFUSE_NOTHING);
+  show_violations();
+  print_message("libraries refuse to be captured: %g\n", d);
+  assert_true(d <= 0);
+  assert_int_equal(cudasim_check(), 0);
+}
+
+/* A card that is lost meanwhile is a fault, and says so. */
+static void test_card_is_lost(void **state) {
+  (void)state;
+  static const char *const function[] = {"cudaStreamBeginCapture", "capture", "cudaStreamEndCapture", "cudaGraphInstantiateWithFlags",
+                                         "cudaGraphLaunch"};
+  for (int i = 0; i < 5; i++) {
+    struct scenario s = {.k = LORA, .fail_in = function[i], .fail_at = 1, .code = 719};
+    struct offload_result r;
+    struct err e = {0};
+    assert_false(do_steps(&s, true, &r, &e));
+    print_message("%s: %s\n", function[i], e.text);
+    assert_int_equal(e.code, ERR_FIT);
+    assert_non_null(strstr(e.text, "cudaErrorLaunchFailure"));
+    cudasim_forgive();
+  }
+}
+
+/* --- mistakes ------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool one_key(struct backend *b, const void *key, size_t bytes) {
+  (void)key, (void)bytes;
+  return backend_cuda.part_begin(b, "", 1);
+}
+static bool never_again(struct backend *b) {
+  (void)backend_cuda.part_end(b);
+  return true;
+}
+static int uploads;
+/* What a step sends when it is recorded stays: as if it were a number among the arguments. */
+static void old_weights(struct backend *b, void *dst, const void *src, size_t bytes) {
+  bool weights = bytes == 2 * OFFLOAD_SLOTS * sizeof(float);
+  uploads += weights;
+  if (!weights || uploads < 3) backend_cuda.upload(b, dst, src, bytes);
+}
+
+static void test_mistakes(void **state) {
+  (void)state;
+  struct backend_ops op[3] = {backend_cuda, backend_cuda, backend_cuda};
+  op[0].part_begin = one_key;
+  op[1].part_end = never_again;
+  op[2].upload = old_weights;
+  const struct planted {
+    const char *what;
+    struct scenario s;
+    int mistake;
+  } all[] = {
+      {"every part has the same key: adapters of another strength", {.k = LORA, .strength = true}, 0},
+      {"every part has the same key: other weights below the adapters", {.k = LORA, .base = true}, 0},
+      {"what was not recorded is not done again",
+       {.k = LORA, .fail_in = "cudaGraphInstantiateWithFlags", .fail_at = 1, .code = CAPTURE_UNSUPPORTED},
+       0},
+      {"weights of the loss are those of the recording", {.k = LORA, .scaled = true}, 0},
+      {"recordings outlive the memory that they use", {.k = LORA, .packs = true}, 14},
+  };
+  static const int table[] = {0, 0, 1, 2, -1};
+  int unnoticed = 0;
+  for (int i = 0; i < 5; i++) {
+    struct scenario s = all[i].s;
+    if (table[i] >= 0) s.k.op = &op[table[i]];
+    cuda_mistake = all[i].mistake;
+    uploads = 0;
+    bool found = !(distance(&s) <= 0);
+    cuda_mistake = 0;
+    found = found || cudasim_violations() > 0;
+    cudasim_forgive();
+    print_message("%s: %s\n", all[i].what, found ? "found" : "NOT FOUND");
+    unnoticed += !found;
+  }
+  assert_int_equal(unnoticed, 0);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_waits)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_waits),           cmocka_unit_test(test_runs),
+                                     cmocka_unit_test(test_changes),         cmocka_unit_test(test_recording_fails),
+                                     cmocka_unit_test(test_library_refuses), cmocka_unit_test(test_card_is_lost),
+                                     cmocka_unit_test(test_mistakes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,7 @@ static cudaError_t queue_fill(void *p, int value, size_t bytes, cudaStream_t str
 }
 
 /* Nothing may be implied about a stream that is being captured. */
-static bool anything_captured() {
+static bool legacy_in_capture() {
   for (cudaStream_t s : streams())
     if (s->capture) {
       violation("a call that waits for the legacy stream while a stream is being captured");
@@ -121,7 +121,7 @@ extern "C" {
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind) {
   API;
-  if (anything_captured()) return failed(cudaErrorStreamCaptureImplicit);
+  if (legacy_in_capture()) return failed(cudaErrorStreamCaptureImplicit);
   cudaError_t e = queue_copy({(char *)dst, (const char *)src, bytes, bytes, bytes, 1, kind, __func__}, NULL);
   if (e == cudaSuccess) drain_stream(resolve(NULL));
   return failed(e != cudaSuccess ? e : sticky());
@@ -137,7 +137,7 @@ cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t 
 }
 cudaError_t cudaMemset(void *p, int value, size_t bytes) {
   API;
-  if (anything_captured()) return failed(cudaErrorStreamCaptureImplicit);
+  if (legacy_in_capture()) return failed(cudaErrorStreamCaptureImplicit);
   return failed(queue_fill(p, value, bytes, NULL, __func__));
 }
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream) {

@@ -20,6 +20,28 @@ static bool all_joined(cudaStream_t origin) {
   return joined;
 }
 
+bool anything_captured() {
+  for (cudaStream_t s : streams())
+    if (s->capture) return true;
+  return false;
+}
+
+bool unsafe_in_capture(const char *function) {
+  bool found = false;
+  for (cudaStream_t s : streams()) {
+    if (!s->capture || s->capture->mode == cudaStreamCaptureModeRelaxed) continue;
+    violation("%s while a stream is being captured", function);
+    found = s->capture->invalid = true;
+  }
+  return found;
+}
+
+void graphs_reset() {
+  if (!graphs().empty() || !executables().empty()) violation("leak: %zu graphs left at the reset", graphs().size() + executables().size());
+  graphs().clear();
+  executables().clear();
+}
+
 static void leave_capture(const graph_of &g) {
   for (cudaStream_t s : streams())
     if (s->capture == g) {
@@ -40,9 +62,16 @@ struct CUgraphExec_st {
 
 using namespace cudasim;
 
+static cudaError_t instantiate(cudaGraphExec_t *exec, cudaGraph_t g) {
+  if (!exec || !graphs().count(g)) return cudaErrorInvalidValue;
+  *exec = new CUgraphExec_st{g->g};
+  executables().insert(*exec);
+  return cudaSuccess;
+}
+
 extern "C" {
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
   API;
   cudaStream_t s = resolve(stream);
   if (!s) return failed(cudaErrorInvalidResourceHandle);
@@ -50,6 +79,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
   if (s->capture) return failed(cudaErrorIllegalState);
   s->capture = std::make_shared<graph>();
   s->capture->invalid = false;
+  s->capture->mode = mode;
   s->origin = true;
   s->captured = 0;
   return cudaSuccess;
@@ -82,10 +112,11 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureSta
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t g, unsigned long long) {
   API;
-  if (!exec || !graphs().count(g)) return failed(cudaErrorInvalidValue);
-  *exec = new CUgraphExec_st{g->g};
-  executables().insert(*exec);
-  return cudaSuccess;
+  return failed(instantiate(exec, g));
+}
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t g, unsigned long long) {
+  API;
+  return failed(instantiate(exec, g));
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t) {
   API;

@@ -37,7 +37,7 @@ bool library_remove(const void *object, const char *kind, const char *function) 
 
 static enum cudasim_refusal refusal;
 bool refuses_shapes() { return refusal == CUDASIM_REFUSE_SHAPES; }
-bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS; }
+bool refuses_calls() { return refusal == CUDASIM_REFUSE_CALLS || (refusal == CUDASIM_REFUSE_CAPTURE && anything_captured()); }
 
 static std::map<std::pair<std::string, int>, double> &times() {
   static auto *m = new std::map<std::pair<std::string, int>, double>;

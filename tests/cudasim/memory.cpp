@@ -14,7 +14,7 @@
 #include <map>
 #include <vector>
 
-#include "sim.hpp"
+#include "stream.hpp"
 
 namespace cudasim {
 
@@ -430,6 +430,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 }
 cudaError_t cudaMalloc(void **p, size_t bytes) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   count_wait();
   if (!p) return failed(cudaErrorInvalidValue);
   *p = NULL;
@@ -441,20 +442,24 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
 /* As the real one waits for whatever may still use the block. */
 cudaError_t cudaFree(void *p) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   count_wait();
   drain_all();
   return failed(sticky() != cudaSuccess ? sticky() : give_back(p, false, "cudaFree"));
 }
 cudaError_t cudaMallocHost(void **p, size_t bytes) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   return failed(take_pinned(p, bytes));
 }
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   return failed(take_pinned(p, bytes));
 }
 cudaError_t cudaFreeHost(void *p) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   count_wait();
   drain_all();
   return failed(sticky() != cudaSuccess ? sticky() : give_back(p, true, "cudaFreeHost"));

@@ -17,6 +17,7 @@ static int violations;
 static cudaError_t sticky_error, last_error;
 static long calls, waits, fail_at;
 static cudaError_t fail_code;
+static std::string fail_in; /* only calls of this function count; empty: all */
 static std::recursive_mutex lock;
 static bool started;
 
@@ -98,6 +99,7 @@ static void read_environment() {
   const char *fail = getenv("CUDASIM_FAIL"), *seed = getenv("CUDASIM_SEED"), *order = getenv("CUDASIM_ORDER");
   char *rest = NULL;
   fail_at = 0;
+  fail_in.clear();
   if (fail) fail_at = strtol(fail, &rest, 10); /* N or N:CODE */
   fail_code = (cudaError_t)(rest && *rest == ':' ? atoi(rest + 1) : (int)cudaErrorUnknown);
   unsigned s = seed ? (unsigned)strtoul(seed, NULL, 10) : 0;
@@ -117,8 +119,8 @@ static void start() {
   atexit(at_exit);
 }
 
-static cudaError_t injected() {
-  if (fail_at == 0 || --fail_at > 0) return cudaSuccess;
+static cudaError_t injected(const char *name) {
+  if (fail_at == 0 || (!fail_in.empty() && fail_in != name && !(fail_in == "capture" && anything_captured())) || --fail_at > 0) return cudaSuccess;
   if (stays(fail_code)) set_sticky(fail_code);
   return fail_code;
 }
@@ -128,7 +130,7 @@ call::call(const char *name, bool needs_device) : error(cudaSuccess) {
   start();
   calls++;
   calls_by_name()[name]++;
-  error = injected();
+  error = injected(name);
   if (error == cudaSuccess) error = sticky_error;
   if (error != cudaSuccess || !needs_device) return;
   if (device.no_driver) error = cudaErrorInsufficientDriver;
@@ -172,6 +174,13 @@ void cudasim_fail(long n, int code) {
   locked l;
   fail_at = n;
   fail_code = (cudaError_t)code;
+  fail_in.clear();
+}
+void cudasim_fail_in(const char *function, long n, int code) {
+  locked l;
+  fail_at = n;
+  fail_code = (cudaError_t)code;
+  fail_in = function;
 }
 void cudasim_order(enum cudasim_order order, unsigned seed) {
   locked l;
@@ -202,6 +211,7 @@ void cudasim_reset(void) {
   check_leaks("blocks of device memory", (long)device_leaks());
   check_leaks("blocks of pinned memory", (long)pinned_leaks());
   check_leaks("handles and descriptors of libraries", library_leaks());
+  graphs_reset();
   streams_reset();
   library_reset();
   memory_reset();

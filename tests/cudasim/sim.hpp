@@ -100,6 +100,8 @@ void drain_stream(cudaStream_t stream);
 void drain_all();
 bool source_pending(const void *p, size_t bytes); /* queued work reads this pinned memory */
 void streams_reset();
+void graphs_reset();
+bool anything_captured();
 void streams_drop(); /* forgets queued work, after a sticky error */
 void set_interleave(unsigned seed);
 void set_eager(bool on);

@@ -287,6 +287,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   if (!event_exists(event, __func__)) return failed(cudaErrorInvalidResourceHandle);
   if (event->capture) return failed(cudaErrorCapturedEvent);
   count_wait();
@@ -295,6 +296,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   API;
+  if (unsafe_in_capture(__func__)) return failed(cudaErrorStreamCaptureUnsupported);
   if (!event_exists(event, __func__)) return failed(cudaErrorInvalidResourceHandle);
   if (event->capture) return failed(cudaErrorCapturedEvent);
   if (!event->last || event->last->done) return cudaSuccess;

@@ -28,11 +28,14 @@ struct item {
 struct graph {
   std::vector<work> nodes; /* in the order of their calls, which every dependency agrees with */
   bool invalid;
+  enum cudaStreamCaptureMode mode;
 };
 typedef std::shared_ptr<graph> graph_of;
 
 cudaStream_t resolve(cudaStream_t stream); /* the object behind a handle, NULL and a violation where there is none */
 std::set<cudaStream_t> &streams();
+/* True, a violation, and the end of a capture, where a stream is captured in a mode that forbids this call. */
+bool unsafe_in_capture(const char *function);
 
 }  // namespace cudasim
 

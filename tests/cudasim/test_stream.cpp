@@ -147,6 +147,37 @@ static void graphs() {
   cudasim_forgive();
 }
 
+static void forbidden_in_capture() {
+  two_streams t;
+  cudaGraph_t g;
+  float *p = NULL;
+  cudaStreamBeginCapture(t.a, cudaStreamCaptureModeThreadLocal);
+  EXPECT(cudaMalloc(&p, 4) == cudaErrorStreamCaptureUnsupported);
+  FOUND("cudaMalloc while a stream is being captured");
+  EXPECT(cudaStreamEndCapture(t.a, &g) == cudaErrorStreamCaptureInvalidated);
+  cudaStreamBeginCapture(t.a, cudaStreamCaptureModeRelaxed);
+  EXPECT(cudaMalloc(&p, 4) == cudaSuccess && cudaFree(p) == cudaSuccess);
+  cudasim_fail_in("capture", 2, cudaErrorInvalidValue);
+  EXPECT(cudaMemsetAsync(t.x, 0, 4, t.a) == cudaSuccess && cudaMemsetAsync(t.x, 0, 4, t.a) == cudaErrorInvalidValue);
+  EXPECT(cudaStreamEndCapture(t.a, &g) == cudaSuccess && cudaGraphDestroy(g) == cudaSuccess);
+  cudasim_fail_in("cudaMemsetAsync", 1, cudaErrorInvalidValue);
+  EXPECT(cudaStreamSynchronize(t.a) == cudaSuccess && cudaMemsetAsync(t.x, 0, 4, t.a) == cudaErrorInvalidValue);
+}
+
+static void counted_waits() {
+  two_streams t;
+  float pageable = 0;
+  long before = cudasim_waits();
+  cudaMemcpyAsync(t.x, t.host, 4, cudaMemcpyHostToDevice, t.a);
+  cudaEventRecord(t.e, t.a);
+  cudaStreamWaitEvent(t.b, t.e, 0);
+  EXPECT(cudasim_waits() == before);
+  cudaMemcpyAsync(&pageable, t.x, 4, cudaMemcpyDeviceToHost, t.a);
+  cudaEventSynchronize(t.e);
+  cudaStreamSynchronize(t.b);
+  EXPECT(cudasim_waits() == before + 3);
+}
+
 const std::vector<test> stream_tests = {
     {"a stream waits for another", waits},
     {"a missing wait shows", missing_wait},
@@ -157,4 +188,6 @@ const std::vector<test> stream_tests = {
     {"eager streams", eager},
     {"destroyed streams are found", destroyed},
     {"graphs", graphs},
+    {"what a capture forbids", forbidden_in_capture},
+    {"the host's waits are counted", counted_waits},
 };

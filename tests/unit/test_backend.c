@@ -920,6 +920,16 @@ static bool takes_no_choices(struct backend *b, const char *text, bool no_more) 
   return false;
 }
 
+static bool begins_no_part(struct backend *b, const void *key, size_t bytes) {
+  (void)b, (void)key, (void)bytes;
+  return true;
+}
+
+static bool ends_no_part(struct backend *b) {
+  (void)b;
+  return true;
+}
+
 /* Planning never gets as far as values in the host's memory. */
 static bool of_offload(size_t slot) {
   return slot >= offsetof(struct backend_ops, host_alloc) / sizeof(void (*)(void)) &&
@@ -942,6 +952,8 @@ static void test_tables_are_complete(void **state) {
       if (!ops.has_tf32) ops.has_tf32 = no_tf32;
       assert_true(!ops.choices == !ops.take_choices);
       if (!ops.choices) ops.choices = no_choices, ops.take_choices = takes_no_choices;
+      assert_true(!ops.part_begin == !ops.part_end);
+      if (!ops.part_begin) ops.part_begin = begins_no_part, ops.part_end = ends_no_part;
       ops.host_memory = true; /* a fact, not a function */
       memcpy(slot, &ops, sizeof slot);
       for (size_t j = 0; j < sizeof slot / sizeof slot[0]; j++) assert_true(slot[j] != NULL || (k == 1 && of_offload(j)));

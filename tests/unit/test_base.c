@@ -128,6 +128,25 @@ static void test_pool_basics(void **state) {
   pool_delete(p);
 }
 
+/* The same blocks in use, the same fingerprint, however that came about; others, another. */
+static void test_pool_fingerprint(void **state) {
+  (void)state;
+  struct pool *p = pool_new(NULL, SIZE_MAX), *q = pool_new(NULL, 4096);
+  size_t a, b, c;
+  assert_true(pool_fingerprint(p) == pool_fingerprint(q));
+  assert_true(pool_take(p, 100, &a) && pool_take(q, 64, &b) && pool_take(q, 64, &c));
+  assert_false(pool_fingerprint(p) == pool_fingerprint(q));
+  pool_give(q, b);
+  pool_give(q, c);
+  assert_true(pool_take(q, 128, &b));
+  assert_true(pool_fingerprint(p) == pool_fingerprint(q));
+  assert_true(pool_take(p, 64, &c) && pool_take(q, 64, &c));
+  pool_give(p, a);
+  assert_false(pool_fingerprint(p) == pool_fingerprint(q));
+  pool_delete(p);
+  pool_delete(q);
+}
+
 enum { LIVE = 60, ROUNDS = 4000 };
 
 /* The same pseudo-random calls against p; trace: every offset. Checks alignment and that no two live blocks meet. */
@@ -198,7 +217,11 @@ static void test_param(void **state) {
   assert_null(a->g);
   assert_int_equal(param_set_trained(s), 3);
   uint32_t before = a->version;
+  uint64_t frozen = param_set_frozen(s);
+  b->version++;
+  assert_true(param_set_frozen(s) == frozen);
   param_set_changed(s);
+  assert_false(param_set_frozen(s) == frozen);
   assert_int_equal(a->version, before + 1);
   param_set_bind(s, NULL, NULL);
   assert_null(a->w);
@@ -227,9 +250,10 @@ static void test_machine(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_err),   cmocka_unit_test(test_tensor),      cmocka_unit_test(test_f16),
-      cmocka_unit_test(test_bf16),  cmocka_unit_test(test_pool_basics), cmocka_unit_test(test_pool_plan),
-      cmocka_unit_test(test_param), cmocka_unit_test(test_many_params), cmocka_unit_test(test_machine),
+      cmocka_unit_test(test_err),       cmocka_unit_test(test_tensor),      cmocka_unit_test(test_f16),
+      cmocka_unit_test(test_bf16),      cmocka_unit_test(test_pool_basics), cmocka_unit_test(test_pool_fingerprint),
+      cmocka_unit_test(test_pool_plan), cmocka_unit_test(test_param),       cmocka_unit_test(test_many_params),
+      cmocka_unit_test(test_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,13 +51,13 @@ void cuda_host_release(struct backend *b, void *p, size_t bytes) {
 
 void cuda_mark(struct backend *b, int mark) {
   struct cuda *c = cuda_of(b);
-  if (!cuda_idle(b)) cuda_ok(b, cudaEventRecord(c->mark[mark], c->stream), "marking what is computed");
+  if (!cuda_idle(b) && !cuda_by_host(b, "marking")) cuda_ok(b, cudaEventRecord(c->mark[mark], c->stream), "marking what is computed");
 }
 
 static void copy(struct backend *b, int mark, void *dst, const void *src, size_t bytes, int after, enum cudaMemcpyKind kind) {
   struct cuda *c = cuda_of(b);
   const char *what = kind == cudaMemcpyHostToDevice ? "sending weights" : "fetching gradients";
-  if (cuda_idle(b)) return;
+  if (cuda_idle(b) || cuda_by_host(b, what)) return;
   if (cuda_ok(b, cudaStreamWaitEvent(c->beside, c->mark[after], 0), what) &&
       cuda_ok(b, cudaMemcpyAsync(dst, src, bytes, kind, c->beside), what))
     cuda_ok(b, cudaEventRecord(c->mark[mark], c->beside), what);
@@ -73,9 +73,9 @@ void cuda_fetch(struct backend *b, int mark, void *dst, const void *src, size_t 
 
 void cuda_follow(struct backend *b, int mark) {
   struct cuda *c = cuda_of(b);
-  if (!cuda_idle(b)) cuda_ok(b, cudaStreamWaitEvent(c->stream, c->mark[mark], 0), "waiting for weights");
+  if (!cuda_idle(b) && !cuda_by_host(b, "waiting")) cuda_ok(b, cudaStreamWaitEvent(c->stream, c->mark[mark], 0), "waiting for weights");
 }
 
 void cuda_wait_mark(struct backend *b, int mark) {
-  if (!cuda_idle(b)) cuda_ok(b, cudaEventSynchronize(cuda_of(b)->mark[mark]), "waiting for a copy");
+  if (!cuda_idle(b) && !cuda_by_host(b, "waiting")) cuda_ok(b, cudaEventSynchronize(cuda_of(b)->mark[mark]), "waiting for a copy");
 }

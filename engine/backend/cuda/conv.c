@@ -267,9 +267,10 @@ static struct shape *shape_of(struct backend *b, const struct key *key) {
 }
 
 /* What the library is asked for and then does not do after all is done by products, from now on. */
-static bool refused(struct shape *s, cudnnStatus_t status) {
-  if (is_refusal(status)) s->known = false;
-  return is_refusal(status);
+static bool refused(const struct backend *b, struct shape *s, cudnnStatus_t status) {
+  bool is = is_refusal(status) && !cuda_recording_fails(b, "a convolution", "cuDNN cannot be recorded");
+  if (is) s->known = false;
+  return is;
 }
 
 /* --- a call -------------------------------------------------------------------------------------------------------------------------- */
@@ -353,7 +354,7 @@ static bool forward_by_library(struct backend *b, const struct call *c, struct t
   if (cuda_idle(b) || !weights) return true;
   if (border) cuda_pad(b, room + of_w, x->data, c->type, &k);
   cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .w = weights, .out = y->data, .work = work});
-  if (refused(c->shape, status)) return false;
+  if (refused(b, c->shape, status)) return false;
   check(b, status, "a convolution");
   return true;
 }
@@ -385,7 +386,7 @@ static bool data_by_library(struct backend *b, const struct call *c, struct tens
   struct window k = border_of(c);
   if (cuda_idle(b) || !weights) return true;
   cudnnStatus_t status = compute(b, c->shape, &(struct operands){.w = weights, .y = dy->data, .out = out, .work = work});
-  if (refused(c->shape, status)) return false;
+  if (refused(b, c->shape, status)) return false;
   if (check(b, status, "a convolution's data gradient") && border) cuda_crop(b, dx->data, out, c->type, &k);
   return true;
 }
@@ -426,7 +427,7 @@ static bool weights_by_library(struct backend *b, const struct call *c, struct p
   if (cuda_idle(b) || !room) return true;
   if (border) cuda_pad(b, room + of_g, x->data, c->type, &k);
   cudnnStatus_t status = compute(b, c->shape, &(struct operands){.x = in, .y = dy->data, .out = room, .work = work});
-  if (refused(c->shape, status)) return false;
+  if (refused(b, c->shape, status)) return false;
   if (check(b, status, "a convolution's weight gradient")) cuda_unpack_gradient(b, w->g, (const float *)(const void *)room, c->co, c->ci, c->taps);
   return true;
 }

@@ -22,6 +22,7 @@ struct cuda_linear; /* linear.c */
 struct cuda_conv;   /* conv.c */
 struct cuda_libraries; /* library.h */
 struct cuda_choices;   /* choices.c */
+struct cuda_parts;     /* part.c */
 
 /* Grown to the largest need. */
 struct cuda_buffer {
@@ -44,8 +45,9 @@ struct cuda {
   struct cuda_choices *choices;
   struct cuda_linear *linear;
   struct cuda_conv *conv;
+  struct cuda_parts *parts;
   struct cuda_buffer scratch, work; /* of our kernels; of the libraries */
-  /* Host to device without waiting: pinned pieces, filled in turn, each free again when its event has passed. The inputs of a step fit. */
+  /* Host to device without waiting: pinned pieces, filled in turn, each free again when its event has passed. The inputs of an example fit. */
   struct cuda_slot {
     unsigned char *p;
     cudaEvent_t done;
@@ -99,6 +101,22 @@ static inline size_t cuda_round(size_t bytes) {
 bool cuda_stream_open(struct backend *b, struct err *e);
 void cuda_stream_close(struct backend *b);
 bool cuda_wait(struct backend *b, const char *what); /* until everything queued is done */
+
+/* --- parts of a step (part.c) -------------------------------------------------------------------------------------------------- */
+
+bool cuda_parts_open(struct backend *b, struct err *e);
+void cuda_parts_close(struct backend *b);
+bool cuda_part_begin(struct backend *b, const void *key, size_t bytes);
+bool cuda_part_end(struct backend *b);
+void cuda_parts_forget(struct backend *b); /* memory that recordings hold addresses of is given back */
+/* While a part is recorded: true, and it is noted that this recording came to nothing; the calls that follow are idle until its end. Else false. */
+bool cuda_recording_fails(const struct backend *b, const char *what, const char *why);
+bool cuda_recording(const struct backend *b);        /* it is being recorded */
+bool cuda_recording_broken(const struct backend *b); /* to no avail */
+/* At the head of what cannot be in a part. */
+static inline bool cuda_by_host(const struct backend *b, const char *what) {
+  return cuda_recording_fails(b, what, "the host takes part in it");
+}
 
 /* --- libraries (library.c) -------------------------------------------------------------------------------------------------- */
 

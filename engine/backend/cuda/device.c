@@ -44,6 +44,7 @@ static const char *memory_text(cudaError_t status, char *out, size_t n) {
 
 bool cuda_check(const struct backend *b, struct err *e, cudaError_t status, const char *what) {
   if (status == cudaSuccess) return true;
+  if (e == &b->fault && cuda_recording_fails(b, what, cudaGetErrorString(status))) return false;
   char memory[96];
   struct err why = {.code = ERR_OK};
   err_set(&why, ERR_FIT, "the GPU failed in %s: %s (%s)%s; %s", what, cudaGetErrorName(status), cudaGetErrorString(status),
@@ -59,6 +60,7 @@ bool cuda_ok(struct backend *b, cudaError_t status, const char *what) {
 
 bool cuda_library_failed(struct backend *b, const char *library, const char *what, int status, const char *text) {
   cudaError_t under = cudaPeekAtLastError();
+  if (cuda_recording_fails(b, what, text ? text : library)) return false;
   if (under != cudaSuccess) return cuda_ok(b, under, what);
   return err_set(&b->fault, ERR_FIT, "%s failed in %s: status %d (%s); resume the run, with --device cpu if this repeats", library, what,
                  status, text ? text : "no text");
@@ -74,7 +76,7 @@ bool cuda_idle(struct backend *b) {
   struct cuda *c = cuda_of(b);
   if (c->lost.code == ERR_OK && b->fault.code == ERR_OK) take_device(b, &b->fault);
   if (c->lost.code != ERR_OK) err_set(&b->fault, c->lost.code, "%s", c->lost.text);
-  return c->rehearsing || b->fault.code != ERR_OK;
+  return c->rehearsing || b->fault.code != ERR_OK || cuda_recording_broken(b);
 }
 
 void cuda_launched(struct backend *b, const char *kernel) {
@@ -140,6 +142,7 @@ static void cuda_close(struct backend *b) {
   struct cuda *c = cuda_of(b);
   if (!c) return;
   if (c->stream) (void)cudaStreamSynchronize(c->stream);
+  cuda_parts_close(b);
   cuda_conv_close(b);
   cuda_linear_close(b);
   cuda_choices_close(b);
@@ -156,7 +159,7 @@ static bool cuda_open(struct backend *b, struct err *e) {
   if (!c) return err_set(e, ERR_FIT, "no memory for the cuda backend");
   b->state = c;
   if (choose_device(b, e) && cuda_libraries_open(b, e) && look_at_device(b, e) && cuda_stream_open(b, e) && cuda_beside_open(b, e) &&
-      cuda_memory_open(b, e) && cuda_choices_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
+      cuda_memory_open(b, e) && cuda_choices_open(b, e) && cuda_parts_open(b, e) && cuda_linear_open(b, e) && cuda_conv_open(b, e))
     return true;
   cuda_close(b);
   return false;
@@ -189,6 +192,8 @@ const struct backend_ops backend_cuda = {
     .has_tf32 = cuda_has_tf32,
     .choices = cuda_choices,
     .take_choices = cuda_take_choices,
+    .part_begin = cuda_part_begin,
+    .part_end = cuda_part_end,
     .host_alloc = cuda_host_alloc,
     .host_release = cuda_host_release,
     .host_taken = cuda_host_taken,

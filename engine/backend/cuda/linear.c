@@ -257,6 +257,7 @@ void cuda_matmul(struct backend *b, const struct matmul *p) {
   }
   if (!give_bias(b, s, p->bias)) return;
   cublasStatus_t status = compute(b, s, p, work);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED && cuda_recording_fails(b, "a product", "cublasLt cannot be recorded")) return;
   s->known = status != CUBLAS_STATUS_NOT_SUPPORTED; /* offered and then not done after all: from now on by our own kernel */
   if (!s->known)
     cuda_matmul_plain(b, p);

@@ -48,6 +48,7 @@ void *cuda_alloc(struct backend *b, size_t bytes, struct err *e) {
 /* cudaFree waits for the kernels that may still use the block. */
 void cuda_release(struct backend *b, void *p, size_t bytes) {
   if (!p) return;
+  if (MISTAKE(14, true, false)) cuda_parts_forget(b);
   cuda_of(b)->own -= cuda_taken(bytes);
   if (cuda_of(b)->lost.code == ERR_OK) cuda_ok(b, cudaFree(p), "giving back memory");
 }
@@ -99,6 +100,7 @@ static void *grown(struct backend *b, struct cuda_buffer *s, size_t bytes) {
     return NULL;
   }
   if (s->p && bytes <= s->bytes) return s->p;
+  if (cuda_recording_fails(b, "taking scratch", "there was less the first time")) return NULL;
   cuda_release(b, s->p, s->bytes);
   s->p = take(b, bytes, &b->fault);
   s->bytes = s->p ? bytes : 0;
@@ -137,7 +139,7 @@ static unsigned char *stage(struct backend *b, size_t *bytes) {
 
 void cuda_upload(struct backend *b, void *dst, const void *src, size_t bytes) {
   struct cuda *c = cuda_of(b);
-  if (cuda_idle(b)) return;
+  if (cuda_idle(b) || cuda_by_host(b, "an upload")) return;
   for (size_t at = 0, part; at < bytes; at += part) {
     part = bytes - at;
     unsigned char *p = stage(b, &part);
@@ -152,7 +154,7 @@ void cuda_upload(struct backend *b, void *dst, const void *src, size_t bytes) {
 /* What is small goes through pinned memory: the host then waits once. */
 void cuda_download(struct backend *b, void *dst, const void *src, size_t bytes) {
   struct cuda *c = cuda_of(b);
-  if (cuda_idle(b) || !bytes) return;
+  if (cuda_idle(b) || !bytes || cuda_by_host(b, "a download")) return;
   void *to = bytes <= CUDA_RESULTS ? c->results : dst;
   if (!cuda_ok(b, cudaMemcpyAsync(to, src, bytes, cudaMemcpyDeviceToHost, c->stream), "a download") || !cuda_wait(b, "a download")) return;
   if (to != dst) memcpy(dst, to, bytes);

@@ -54,6 +54,7 @@ static const void *copy_of(struct backend *b, const struct param *w, enum dtype 
 static struct pack *kept(struct backend *b, struct param *w, enum dtype type) {
   struct pack *k = w->pack;
   if (k && k->type == type) return k;
+  if (cuda_recording_fails(b, "packing weights", "they were not packed the first time")) return NULL;
   cuda_drop_pack(b, w);
   w->pack = k = calloc(1, sizeof *k);
   if (!k) {
@@ -79,8 +80,9 @@ const void *cuda_pack(struct backend *b, struct param *w, enum dtype type, void 
   }
   struct pack *k = kept(b, w, type);
   if (!k || !k->p) return NULL;
-  if (k->version != w->version) fill_pack(b, k->p, w, type);
-  k->version = w->version;
+  if (k->version == w->version) return k->p;
+  fill_pack(b, k->p, w, type);
+  if (!cuda_recording(b)) k->version = w->version; /* what is recorded is not done yet, and may never be */
   return k->p;
 }
 

@@ -28,8 +28,9 @@
 extern "C" {
 #endif
 
-/* What the libraries do not support: nothing; any shape, and they say so when asked for an algorithm; any shape, but only when called. */
-enum cudasim_refusal { CUDASIM_REFUSE_NOTHING, CUDASIM_REFUSE_SHAPES, CUDASIM_REFUSE_CALLS };
+/* What the libraries do not support: nothing; any shape, and they say so when asked for an algorithm; any shape, but only when called; any call
+ * in a capture. */
+enum cudasim_refusal { CUDASIM_REFUSE_NOTHING, CUDASIM_REFUSE_SHAPES, CUDASIM_REFUSE_CALLS, CUDASIM_REFUSE_CAPTURE };
 enum cudasim_order { CUDASIM_FORWARD, CUDASIM_REVERSE, CUDASIM_SHUFFLE };
 
 /* --- control ------------------------------------------------------------------------------------------------------------------ */
@@ -44,6 +45,8 @@ void cudasim_eager(bool on);
 void cudasim_check_unwritten(bool on);
 /* The n-th counted call from now (1: the next) returns code, a cudaError; libraries return what they make of it. 0: none. */
 void cudasim_fail(long n, int code);
+/* The same for the n-th call from now of one function; "capture": made while a stream is captured. */
+void cudasim_fail_in(const char *function, long n, int code);
 void cudasim_refuse(enum cudasim_refusal what);
 /* Events see a clock of which a library's function (cudnnConvolutionForward, ...) takes so many milliseconds when it runs an algorithm (of cuBLASLt: its rank in the
    list that it was offered in, from 0), and everything that was not
