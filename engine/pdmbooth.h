@@ -17,6 +17,7 @@ enum precision { PRECISION_FP32, PRECISION_BF16, PRECISION_FP16, PRECISION_TF32 
 enum moments { MOMENTS_FP32, MOMENTS_BF16, MOMENTS_8BIT }; /* what AdamW's moments are kept in; from dear to cheap */
 enum gradients { GRADIENTS_FP32, GRADIENTS_BF16 };
 enum on_divergence { DIVERGENCE_STOP, DIVERGENCE_HALVE }; /* end with ERR_NUMERIC, or go on from the last state with half the rate */
+enum graphs_when { GRAPHS_AUTO, GRAPHS_NO }; /* AUTO: where the device has them */
 enum offload_when { OFFLOAD_AUTO, OFFLOAD_YES, OFFLOAD_NO }; /* AUTO: where a card's memory does not do */
 enum on_full { FULL_WAIT, FULL_STOP };                    /* a full disk: wait for room, or end with ERR_FAILED */
 enum { MAX_TEST_PROMPTS = 256, MAX_TARGETS = 16 };
@@ -103,6 +104,7 @@ struct settings {
     const char *on_finish; /* for the program alone: a command, and how many seconds it may take */
     int on_finish_limit;
     int least_moments; /* enum moments: what is allowed where [train] moments do not fit */
+    int graphs;        /* enum graphs_when: the steps are recorded as CUDA graphs and launched as such; the result is the same */
     int offload;       /* enum offload_when: weights, gradients and moments of a full fine-tune in the host's memory, updated by the CPU */
     bool wait; /* plan for the whole memory of the machine, not for what is free now: the caller waits until it is (run_plan.waits) */
     int on_full;           /* enum on_full */

@@ -195,6 +195,8 @@ const struct key keys[] = {
    .help = "What the plan may keep AdamW's moments in where those of [train] moments do not fit into memory: bf16, or 8bit after that."},
   {"engine", "offload", NULL, KEY_CHOICE, BOTH("auto"), .choices = "auto|yes|no", AT(engine.offload),
    .help = "Keep fp32 weights, gradients and moments of a full fine-tune in the machine's memory, where the CPU updates them: the card then needs 2 bytes a weight in place of 16. auto: where its memory does not do otherwise."},
+  {"engine", "graphs", NULL, KEY_CHOICE, BOTH("auto"), .choices = "auto|no", AT(engine.graphs),
+   .help = "On a card, record the calls of a step once and launch them together (CUDA graphs); the result is the same. no: each by itself, to find out whether a trouble is theirs."},
   {"engine", "on_full", NULL, KEY_CHOICE, BOTH("wait"), .choices = "wait|stop", AT(engine.on_full),
    .help = "When a disk is full: wait until there is room (asked again each second; SIGTERM ends the waiting), or end with status 1."},
   {"engine", "cache_dir", NULL, KEY_PATH, BOTH(""), AT(engine.cache_dir),

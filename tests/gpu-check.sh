@@ -35,11 +35,23 @@ demo() {
     END { printf "%d steps: total losses differ by at most %.2e relative; %.4f s a step on the CPU, %.4f s on the card\n", n, worst, cpu / n, cuda / n; exit worst > 1e-3 || n != 20 }'
 }
 
+# recorded as CUDA graphs or not: the same to the last digit
+graphs() {
+  for graphs in auto no; do
+    "$program" --batch embedded:demo-lora --device cuda --run-dir "$scratch/graphs-$graphs" --quiet --set train.steps=50 --set train.precision=bf16 --set engine.graphs=$graphs \
+      --set prior.images=4 --set prior.steps=10 --set samples.every=25 --set losses.pdm_steps=10 >/dev/null || return 1
+    cut -d , -f 8 "$scratch/graphs-$graphs/metrics.csv" | awk -v which=$graphs 'NR > 11 { sum += $1; n++ } END { printf "graphs = %s: %.4f s a step\n", which, sum / n }'
+    cut -d , -f 1-7 "$scratch/graphs-$graphs/metrics.csv" >"$scratch/$graphs.csv"
+  done
+  cmp "$scratch/auto.csv" "$scratch/no.csv"
+}
+
 {
   "$program" doctor --device cuda
   stage "every operation against ref" "$build/tests/unit/test_backend"
   stage "parity with the Python libraries' dumps" "$build/tests/parity/parity" cuda --no-mistakes
   stage "the demo beside the CPU's" demo
+  stage "the same with and without CUDA graphs" graphs
   if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
       stage "compute-sanitizer $tool" compute-sanitizer --tool $tool --error-exitcode 1 "$build/tests/unit/test_backend"

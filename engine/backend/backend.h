@@ -41,6 +41,7 @@ struct backend {
   int threads;      /* wanted; at least 1 */
   int device;       /* of several of a kind, the one wanted, from 0 ("cuda:1") */
   bool tf32;        /* products of F32 round their factors to 10 bits; false when opened, backend_use_tf32 */
+  bool one_by_one;  /* parts are not recorded (below: part_begin); false when opened */
   struct err fault; /* first failure since it was cleared */
   char note[384];        /* what people should know and is no failure, a sentence without its end; whoever tells it clears it */
   char passed_over[256]; /* "auto": why a faster engine was not taken, a sentence without its end; "": none was */

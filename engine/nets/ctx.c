@@ -62,7 +62,7 @@ void ctx_free(struct ctx *c, struct tensor *t) {
 
 void ctx_part(struct ctx *c, const void *key, size_t bytes, void (*compute)(struct ctx *c, void *user), void *user) {
   const struct backend_ops *op = c->b->op;
-  bool part = op->part_begin && ctx_ok(c);
+  bool part = op->part_begin && !c->b->one_by_one && ctx_ok(c);
   if (part && !op->part_begin(c->b, key, bytes)) return;
   compute(c, user);
   if (part && !op->part_end(c->b)) compute(c, user);

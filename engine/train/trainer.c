@@ -394,6 +394,7 @@ static bool open_all(struct trainer *t, struct err *e) {
     tell(t->sink, LOG_WARN, "offload = yes: nothing is gained where the CPU computes, whose memory is the machine's");
   if (t->b->passed_over[0]) tell(t->sink, LOG_INFO, "%s: the CPU computes", t->b->passed_over);
   tell(t->sink, LOG_INFO, "engine: %s", backend_describe(t->b));
+  t->b->one_by_one = t->s->engine.graphs == GRAPHS_NO;
   precision_apply(t->b, t->s->train.precision, t->sink);
   choices_recall(t);
   return trainer_open_model(t, e) && open_data(t, e);

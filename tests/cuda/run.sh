@@ -39,6 +39,19 @@ check "tf32 on the simulated device" test $? -eq 0
 check "its loss is fp32's within 2e-3" near cpu tf32 2e-3
 check "but not the same: products were rounded" sh -c '! cmp -s cuda/metrics.csv tf32/metrics.csv && ! grep -q TF32 tf32/log.txt'
 
+# recorded as CUDA graphs and not
+launches() {
+  awk '$2 == "cudaGraphLaunch" { n = $1 } END { print n + 0 }' "$1"
+}
+for graphs in auto no; do
+  CUDASIM_REPORT=report-$graphs run graphs-$graphs cuda --set train.steps=3 --set engine.graphs=$graphs
+  check "graphs = $graphs" test $? -eq 0
+  cut -d , -f 1-7 graphs-$graphs/metrics.csv >$graphs.csv
+done
+check "steps are recorded, and launched again" test "$(launches report-auto)" -ge 2
+check "graphs = no: none is" test "$(launches report-no)" -eq 0
+check "the same losses to the last digit" cmp auto.csv no.csv
+
 CUDASIM_DEVICES=0
 export CUDASIM_DEVICES
 refused "cuda without a card: code 4 and a sentence" 4 "no GPU" "$program" --batch embedded:demo --run-dir none --device cuda
