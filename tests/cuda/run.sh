@@ -44,10 +44,12 @@ launches() {
   awk '$2 == "cudaGraphLaunch" { n = $1 } END { print n + 0 }' "$1"
 }
 for graphs in auto no; do
-  CUDASIM_REPORT=report-$graphs run graphs-$graphs cuda --set train.steps=3 --set engine.graphs=$graphs
+  export CUDASIM_REPORT=report-$graphs
+  run graphs-$graphs cuda --set train.steps=3 --set engine.graphs=$graphs
   check "graphs = $graphs" test $? -eq 0
   cut -d , -f 1-7 graphs-$graphs/metrics.csv >$graphs.csv
 done
+unset CUDASIM_REPORT
 check "steps are recorded, and launched again" test "$(launches report-auto)" -ge 2
 check "graphs = no: none is" test "$(launches report-no)" -eq 0
 check "the same losses to the last digit" cmp auto.csv no.csv
