@@ -237,21 +237,34 @@ static bool do_steps(const struct scenario *s, bool recorded, struct offload_res
   return ok;
 }
 
-/* Of recorded steps from plain ones; NAN where they fail. */
-static double distance(const struct scenario *s) {
-  struct offload_result recorded, plain;
+/* The steps as they should be: those of the last call are kept, since many tests want the same. */
+static const struct offload_result *plain_steps(const struct scenario *s) {
+  static struct scenario of;
+  static struct offload_result result;
   struct scenario right = *s;
   struct err e = {0};
   int mistake = cuda_mistake;
+  right.k.op = NULL;
+  right.k.opened = NULL;
+  right.fail_in = NULL;
+  right.fail_at = right.code = 0;
+  if (memcmp(&of, &right, sizeof of) == 0) return &result;
+  offload_free(&result);
+  of = right;
+  cuda_mistake = 0;
+  if (!do_steps(&right, false, &result, &e)) fail_msg("%s", e.text);
+  cuda_mistake = mistake;
+  return &result;
+}
+
+/* Of recorded steps from plain ones; NAN where they fail. */
+static double distance(const struct scenario *s) {
+  struct offload_result recorded;
+  struct err e = {0};
   bool ok = do_steps(s, true, &recorded, &e);
   if (!ok) print_message("  %s\n", e.text);
-  cuda_mistake = 0;
-  right.k.op = NULL;
-  if (!do_steps(&right, false, &plain, &e)) fail_msg("%s", e.text);
-  cuda_mistake = mistake;
-  double d = ok ? offload_compare(&plain, &recorded) : NAN;
+  double d = ok ? offload_compare(plain_steps(s), &recorded) : NAN;
   offload_free(&recorded);
-  offload_free(&plain);
   return d;
 }
 
