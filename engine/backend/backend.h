@@ -140,7 +140,7 @@ struct backend_ops {
   /* --- element-wise --------------------------------------------------------------------------------------------- */
   void (*fill)(struct backend *b, struct tensor *y, float value);
   void (*cast)(struct backend *b, struct tensor *y, const struct tensor *x); /* same count, other type (F32, BF16, F16) or a copy */
-  void (*axpby)(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta); /* y = alpha x + beta y */
+  void (*axpby)(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta); /* y = alpha x + beta y; x may be of another type */
   void (*add)(struct backend *b, struct tensor *y, const struct tensor *a, const struct tensor *c);    /* y = a + c; y may be a or c */
   void (*act)(struct backend *b, struct tensor *y, const struct tensor *x, enum activation kind);      /* y may be x */
   /* dx = dy f'(x); dx may be dy */

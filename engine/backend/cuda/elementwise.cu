@@ -17,16 +17,16 @@ __global__ void cast_kernel(void *y, int to, const void *x, int from, int64_t n,
 }
 
 /* y is not read where beta is 0: it may hold anything */
-__global__ void axpby_kernel(void *y, const void *x, int64_t n, int type, int wide, float alpha, float beta) {
+__global__ void axpby_kernel(void *y, int to, const void *x, int from, int64_t n, int wide, float alpha, float beta) {
   int64_t i = first_of_four();
   if (i >= n) return;
-  struct four v = load4(x, i, n, type, wide), old;
+  struct four v = load4(x, i, n, from, wide), old;
   for (int j = 0; j < 4; j++) v.v[j] *= alpha;
   if (beta != 0) {
-    old = load4(y, i, n, type, wide);
+    old = load4(y, i, n, to, wide);
     for (int j = 0; j < 4; j++) v.v[j] += beta * old.v[j];
   }
-  store4(y, i, n, type, wide, v);
+  store4(y, i, n, to, wide, v);
 }
 
 __global__ void add_kernel(void *y, const void *a, const void *c, int64_t n, int type, int wide) {
@@ -122,7 +122,7 @@ static int all_wide(const struct tensor *a, const struct tensor *b, const struct
 void cuda_axpby(struct backend *b, struct tensor *y, float alpha, const struct tensor *x, float beta) {
   int64_t n = tensor_count(y);
   if (cuda_idle(b)) return;
-  RUN(b, axpby_kernel, blocks_for(n), BLOCK, y->data, x->data, n, y->type, all_wide(y, x, x), alpha, beta);
+  RUN(b, axpby_kernel, blocks_for(n), BLOCK, y->data, y->type, x->data, x->type, n, all_wide(y, x, x), alpha, beta);
 }
 
 void cuda_add(struct backend *b, struct tensor *y, const struct tensor *a, const struct tensor *c) {
