@@ -33,6 +33,9 @@ void round_to_tf32(float *x, size_t n);
 /* c [m, n] += a [m, k] b [k, n], rows without gaps */
 void multiply(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
 
+/* Every byte is 0. Products of such memory are known: measuring, which is done on it, is then possible for shapes that take minutes here. */
+bool all_zero(const void *p, size_t bytes);
+
 /* [p, p + bytes) device memory, aligned to `align`. */
 bool expect_operand(const void *p, size_t bytes, size_t align, const char *what);
 /* What a library does with memory that it was given to work in. */
