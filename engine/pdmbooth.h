@@ -206,6 +206,8 @@ struct plan_stage {
   int64_t host;     /* bytes of the process at the stage's peak; the same as memory where there is no card */
   int64_t disk;     /* bytes that it has on disk at most */
   double seconds;
+  int64_t early;        /* units that are done first and take another time than the rest; 0: all take the same */
+  double early_seconds; /* of seconds */
 };
 
 /* A directory that the run writes below, and the file system there. */

@@ -69,13 +69,21 @@ static void measure_pace(struct forecast_stage *s, double seconds, double part) 
   }
 }
 
+/* Of what is planned for a stage, by what of it is done. */
+static double part_of(const struct forecast_stage *s, int64_t have, int64_t all) {
+  if (all <= 0) return 1;
+  if (s->early <= 0 || s->early >= all) return (double)have / (double)all;
+  if (have <= s->early) return s->early_share * (double)have / (double)s->early;
+  return s->early_share + (1 - s->early_share) * (double)(have - s->early) / (double)(all - s->early);
+}
+
 static void advance(struct forecast *f, struct forecast_stage *s, int64_t done, int64_t total, double seconds) {
   bool samples = f->rounds > 1 && strcmp(f->name[f->now], "samples") == 0;
   if (s->first < 0) s->first = done;
   if (samples && s->last >= 0 && done < s->last) s->rounds++;
   s->last = done;
   int64_t all = total - (samples ? 0 : s->first), have = done - (samples ? 0 : s->first);
-  double part = all > 0 ? (double)have / (double)all : 1;
+  double part = part_of(s, have, all);
   if (samples) part = ((double)s->rounds + part) / f->rounds;
   if (part > 1) part = 1;
   measure_pace(s, seconds, part - s->part);
@@ -169,6 +177,10 @@ void forecast_plan(struct forecast *f, const struct run_plan *p, int rounds) {
     bool inside = strcmp(p->stage[i].name, "probe") == 0 || strcmp(p->stage[i].name, "encoding") == 0;
     f->name[i] = p->stage[i].name;
     f->stage[i] = (struct forecast_stage){.planned = inside ? 0 : p->stage[i].seconds, .first = -1, .last = -1};
+    if (p->stage[i].seconds > 0 && p->stage[i].early_seconds > 0) {
+      f->stage[i].early = p->stage[i].early;
+      f->stage[i].early_share = p->stage[i].early_seconds / p->stage[i].seconds;
+    }
     if (inside) within += p->stage[i].seconds;
     if (strcmp(p->stage[i].name, "training") == 0) training = i;
   }

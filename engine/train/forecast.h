@@ -8,6 +8,8 @@ struct forecast_stage {
   double planned, spent; /* seconds */
   double part;           /* of its work that is done: 0 to 1 */
   int64_t first, last;   /* progress when it was first and last heard of; -1: never */
+  int64_t early;         /* units that are done first, */
+  double early_share;    /* and their share of planned */
   int rounds;            /* how often it began from its start: samples */
   double first_unit;     /* seconds of its first unit of work, which memory touched and weights packed for the first time slow down; 0: still to come */
   double warm_spent, warm_part; /* of spent and part: what came after it */

@@ -81,6 +81,7 @@ static void set_units(struct trainer *t) {
     t->plan.stage[i].name = stage_names[i];
     t->plan.stage[i].units = units[i];
   }
+  t->plan.stage[STAGE_PDM].early = d->pdm.levels;
 }
 
 bool plan_todo(struct trainer *t, struct err *e) {

@@ -214,11 +214,12 @@ static void set_seconds(struct trainer *t, const struct clock *c, const struct p
   struct plan_stage *s = t->plan.stage;
   const struct settings *o = t->s;
   double pixels = 3.0 * o->train.width * o->train.height, encode = 0;
-  for (int i = 0; i < PLAN_STAGES; i++) s[i].seconds = 0;
+  for (int i = 0; i < PLAN_STAGES; i++) s[i].seconds = s[i].early_seconds = 0;
   t->plan.flops = 0;
   for (int i = 0; i < passes; i++) {
     double all = p[i].times * p[i].seconds, so_far = s[p[i].stage].seconds;
     s[p[i].stage].seconds += all < -most_taken_off * so_far ? -most_taken_off * so_far : all;
+    if (p[i].stage == STAGE_PDM && p[i].kind != PASS_ROWS) s[STAGE_PDM].early_seconds = s[STAGE_PDM].seconds;
     if (p[i].kind == PASS_ENCODE) encode = p[i].seconds;
     for (int k = 0; k < p[i].profile.n; k++) t->plan.flops += p[i].times * p[i].profile.line[k].calls * p[i].profile.line[k].flops;
   }

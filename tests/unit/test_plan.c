@@ -343,6 +343,23 @@ static void progress_after(struct forecast *f, double seconds, const char *stage
   f->sink.progress(f->sink.user, stage, done, total);
 }
 
+/* The first 40 of 100 units are to take nine tenths of the time, and do. */
+static void test_uneven_stage(void **state) {
+  (void)state;
+  struct forecast f;
+  struct run_plan p = {.places = 0};
+  for (int i = 0; i < PLAN_STAGES; i++) p.stage[i].name = "none";
+  p.stage[0] = (struct plan_stage){.name = "pdm targets", .seconds = 100, .early = 40, .early_seconds = 90};
+  forecast_begin(&f, NULL);
+  forecast_plan(&f, &p, 1);
+  progress_after(&f, 0, "pdm targets", 0, 100);
+  for (int i = 1; i <= 100; i++) {
+    progress_after(&f, i <= 40 ? 90.0 / 40 : 10.0 / 60, "pdm targets", i, 100);
+    double is = i <= 40 ? 100 - i * 90.0 / 40 : (100 - i) * 10.0 / 60;
+    assert_true(fabs(forecast_left(&f) - is) < 0.1);
+  }
+}
+
 /* A plan twice too fast, a first step five times slower than the others, pictures that are made four at once: within 10 % after a few. */
 static void test_warm_pace(void **state) {
   (void)state;
@@ -374,6 +391,7 @@ int main(void) {
                                      cmocka_unit_test(test_half_gradients),
                                      cmocka_unit_test(test_seconds),
                                      cmocka_unit_test(test_forecast),
+                                     cmocka_unit_test(test_uneven_stage),
                                      cmocka_unit_test(test_warm_pace)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
