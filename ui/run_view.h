@@ -12,6 +12,11 @@
 /* RUN_STOPPED: it can go on. */
 enum run_status { RUN_EMPTY, RUN_WORKING, RUN_PAUSED, RUN_STOPPED, RUN_DONE, RUN_FAILED };
 
+/* A process has it. */
+static inline bool run_is_at_work(enum run_status s) {
+  return s == RUN_WORKING || s == RUN_PAUSED;
+}
+
 struct run_sample {
   int step, prompt, picture;
 };

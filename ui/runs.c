@@ -15,10 +15,6 @@ static void watch(struct runs *r, const char *path) {
   if (r->inotify >= 0) inotify_add_watch(r->inotify, path, (WATCHED & ~(unsigned)IN_MODIFY) | IN_MASK_ADD);
 }
 
-static bool at_work(enum run_status s) {
-  return s == RUN_WORKING || s == RUN_PAUSED;
-}
-
 /* --- the list -------------------------------------------------------------------------------------------------------------------- */
 
 static bool is_run(const char *path) {
@@ -28,7 +24,7 @@ static bool is_run(const char *path) {
 
 /* A directory that is no run at work: it may become one, or be gone on with, and then a file comes into it. One event is enough to look again. */
 static void await_work(struct runs *r, const char *path) {
-  if (r->inotify < 0 || !strcmp(path, r->view.path) || (is_run(path) && at_work(run_state_of(path, NULL, 0, NULL, 0)))) return;
+  if (r->inotify < 0 || !strcmp(path, r->view.path) || (is_run(path) && run_is_at_work(run_state_of(path, NULL, 0, NULL, 0)))) return;
   inotify_add_watch(r->inotify, path, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR | IN_ONESHOT);
 }
 
@@ -110,7 +106,7 @@ int runs_of(const struct runs *r, const char *subject) {
   int first = -1;
   for (int i = 0; i < r->n; i++) {
     if (subject && strcmp(r->item[i].subject, subject)) continue;
-    if (at_work(r->item[i].state)) return i;
+    if (run_is_at_work(r->item[i].state)) return i;
     if (first < 0) first = i;
   }
   return first;
@@ -124,7 +120,7 @@ int runs_count(const struct runs *r, const char *subject) {
 
 const struct run_item *runs_working(const struct runs *r) {
   for (int i = 0; i < r->n; i++) {
-    if (at_work(r->item[i].state)) return &r->item[i];
+    if (run_is_at_work(r->item[i].state)) return &r->item[i];
   }
   return NULL;
 }
@@ -233,10 +229,10 @@ void runs_notice(struct runs *r) {
 /* A process that was killed changes no file. */
 static void look_for_processes(struct runs *r) {
   for (int i = 0; i < r->n; i++) {
-    if (at_work(r->item[i].state) && run_state_of(r->item[i].path, NULL, 0, NULL, 0) != r->item[i].state)
+    if (run_is_at_work(r->item[i].state) && run_state_of(r->item[i].path, NULL, 0, NULL, 0) != r->item[i].state)
       r->list_dirty = r->view_dirty = true;
   }
-  if (at_work(r->view.state)) r->view_dirty = true;
+  if (run_is_at_work(r->view.state)) r->view_dirty = true;
 }
 
 bool runs_update(struct runs *r) {

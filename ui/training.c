@@ -61,7 +61,7 @@ static void start_runner(struct app *a) {
 
 static int at_work_now(const struct app *a) {
   int n = 0;
-  for (int i = 0; i < a->runs.n; i++) n += a->runs.item[i].state == RUN_WORKING || a->runs.item[i].state == RUN_PAUSED;
+  for (int i = 0; i < a->runs.n; i++) n += run_is_at_work(a->runs.item[i].state);
   return n;
 }
 
@@ -80,7 +80,7 @@ static void start_on_a_free_one(struct app *a, const struct subject *s) {
 static void look_at_awaited(struct app *a) {
   int i = *a->awaited ? runs_of(&a->runs, a->awaited) : -1;
   if (now_seconds() > a->awaited_until) *a->awaited = 0;
-  if (i < 0 || !*a->awaited || (a->runs.item[i].state != RUN_WORKING && a->runs.item[i].state != RUN_PAUSED)) return;
+  if (i < 0 || !*a->awaited || !run_is_at_work(a->runs.item[i].state)) return;
   app_choose_subject(a, a->awaited);
   runs_view(&a->runs, a->runs.item[i].path);
   app_say(a, "%s: training has begun", a->awaited);
@@ -124,7 +124,7 @@ void training_resume(struct app *a, const char *run) {
 bool training_request(struct app *a, const char *request) {
   struct err e = {0};
   const struct run_view *v = &a->runs.view;
-  if (v->state != RUN_WORKING && v->state != RUN_PAUSED)
+  if (!run_is_at_work(v->state))
     err_set(&e, ERR_FAILED, "no process is at work on this run");
   else
     request_send(v->path, request, 0, &e);
@@ -174,7 +174,7 @@ void training_ask_queue(struct app *a) {
 
 static bool at_work(const struct app *a, const char *run) {
   int i = runs_find(&a->runs, run);
-  return i >= 0 && (a->runs.item[i].state == RUN_WORKING || a->runs.item[i].state == RUN_PAUSED);
+  return i >= 0 && run_is_at_work(a->runs.item[i].state);
 }
 
 void training_look(struct app *a) {

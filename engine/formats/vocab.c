@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 enum { TOKEN_MAX = 1024, ID_MAX = 1 << 24 };
 
 struct slot {
@@ -28,14 +30,8 @@ struct vocab {
   int n_merges;
 };
 
-static uint32_t hash(const char *token) {
-  uint32_t h = 2166136261u;
-  for (; *token != 0; token++) h = (h ^ (unsigned char)*token) * 16777619u;
-  return h;
-}
-
 static struct slot *find(const struct vocab *v, const char *token) {
-  uint32_t i = hash(token) & v->mask;
+  uint32_t i = hash_of(token, strlen(token)) & v->mask;
   while (v->slot[i].token != NULL && strcmp(v->slot[i].token, token) != 0) i = (i + 1) & v->mask;
   return &v->slot[i];
 }

@@ -73,15 +73,15 @@ static int64_t sheet_buffers(const struct trainer *t) {
 /* Those of batch.c and of the probe, and the photographs' moments. */
 static int64_t training_buffers(const struct trainer *t) {
   const struct settings *s = t->s;
-  int kinds = s->losses.instance + s->losses.prior + s->losses.pdm;
+  int slots = trainer_slots(t);
   int64_t one = 4 * pixels(t) + 4 * 4 * latents(t), rows = 0;
   if (s->losses.pdm) {
     struct pdm_job job = plan_pdm_job((struct trainer *)t, NULL, 0);
     rows = 4 * pdm_row_count(&job) * unet_pdm_channels(t->m->unet, t->pdm_handle);
   }
   int64_t moments = 8 * latents(t) * (t->data.photographs * (s->train.flip ? 2 : 1) + 1);
-  int64_t probe = t->data.held_out > 0 ? 4 * latents(t) * (t->data.held_out + kinds * s->train.batch) : 0;
-  return s->train.batch * (kinds * one + rows) + moments + probe;
+  int64_t probe = t->data.held_out > 0 ? 4 * latents(t) * (t->data.held_out + slots) : 0;
+  return slots * one + s->train.batch * rows + moments + probe;
 }
 
 /* A piece of a flat block on its way to the state, or all that is trained on its way to a checkpoint; what the host can read is written as it lies. */
@@ -334,10 +334,14 @@ static bool find_card_limits(struct trainer *t, struct err *e) {
   return true;
 }
 
-static void allow(struct trainer *t) {
+/* Of the memory that it computes in. Asked again once the passes were looked at: where that measured algorithms of a card, the libraries' code is loaded
+   then, and what it takes is no longer free. */
+static bool find_allowed(struct trainer *t, struct err *e) {
   struct run_plan *p = &t->plan;
+  if (p->card && !find_card_limits(t, e)) return false;
   p->allowed = t->s->engine.wait ? p->machine : p->available;
   if (t->s->engine.memory > 0 && t->s->engine.memory < p->allowed) p->allowed = t->s->engine.memory;
+  return true;
 }
 
 static bool find_limits(struct trainer *t, struct err *e) {
@@ -351,17 +355,7 @@ static bool find_limits(struct trainer *t, struct err *e) {
   p->process = p->card ? t->opened : process;
   p->machine = machine;
   p->available = available;
-  if (p->card && !find_card_limits(t, e)) return false;
-  allow(t);
-  return true;
-}
-
-/* Once the passes were looked at: where that measured algorithms, the libraries' code is loaded now, and no longer free. */
-static bool find_card_limits_again(struct trainer *t, struct err *e) {
-  if (!t->plan.card) return true;
-  if (!find_card_limits(t, e)) return false;
-  allow(t);
-  return true;
+  return find_allowed(t, e);
 }
 
 /* Where it may, and then without the other concessions at first. */
@@ -419,8 +413,7 @@ bool plan_memory(struct trainer *t, struct err *e) {
   p->blocks = unet_blocks(t->m->unet);
   if (!find_limits(t, e)) return false;
   plan_offload_set(t, t->s->engine.offload == OFFLOAD_YES);
-  bool ok = plan_evaluate(t, 0, e);
-  ok = ok && find_card_limits_again(t, e);
+  bool ok = plan_evaluate(t, 0, e) && find_allowed(t, e);
   if (ok) unet_rank_blocks(t->m->unet); /* of the pass that kept everything */
   ok = ok && fit(t, &wanted, e);
   plan_forget(t);

@@ -59,10 +59,8 @@ static bool samples(struct ctx *c, const struct job *k) {
 
 /* Of a micro-batch. */
 static struct tensor all_latents(struct ctx *c, const struct job *k) {
-  const struct settings *s = k->t->s;
   struct latent_size z = size_of(k->t);
-  int kinds = s->losses.instance + s->losses.prior + s->losses.pdm;
-  return ctx_new_4d(c, DT_F32, (int64_t)kinds * s->train.batch, z.h, z.w, z.channels);
+  return ctx_new_4d(c, DT_F32, trainer_slots(k->t), z.h, z.w, z.channels);
 }
 
 /* A photograph's moments; and a picture of a step. */

@@ -75,7 +75,7 @@ static int list_passes(const struct trainer *t, struct pass_time p[PASSES]) {
   const struct plan_todo *d = &t->todo;
   struct pdm_job job = plan_pdm_job((struct trainer *)t, NULL, 0);
   double micro = (double)d->steps * s->train.accumulation;
-  int kinds = s->losses.instance + s->losses.prior + s->losses.pdm, slots = kinds * s->train.batch, n = 0;
+  int slots = trainer_slots(t), n = 0;
   if (slots > PROBE_PAIRS) slots = PROBE_PAIRS;
   if (d->masks > 0) p[n++] = (struct pass_time){.kind = PASS_MASKS, .n = -1, .times = d->masks, .stage = STAGE_MASKS};
   if (d->classes > 0)

@@ -270,9 +270,13 @@ enum dtype moments_type(const struct settings *s) {
   return type[s->train.moments];
 }
 
-int trainer_losses(const struct trainer *t) {
+int trainer_slots(const struct trainer *t) {
   const struct settings *s = t->s;
-  return (s->losses.instance + s->losses.prior + s->losses.pdm) * s->train.batch * s->train.accumulation;
+  return (s->losses.instance + s->losses.prior + s->losses.pdm) * s->train.batch;
+}
+
+int trainer_losses(const struct trainer *t) {
+  return trainer_slots(t) * t->s->train.accumulation;
 }
 
 static bool open_optimizer(struct trainer *t, struct err *e) {

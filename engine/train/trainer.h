@@ -35,7 +35,7 @@ struct trainer {
 
   struct backend *b, *count; /* the one that computes; the counting one, on which the model's headers are opened */
   struct model *m;
-  int64_t opened; /* bytes of a card that b took when it was opened */
+  int64_t opened;    /* bytes of a card that b took when it was opened */
   bool choices_kept; /* with the run: nothing is measured any more */
   enum dtype act;
   struct dataset data;
@@ -87,7 +87,8 @@ void trainer_begin(struct trainer *t, const struct settings *s, const struct emb
 void trainer_release(struct trainer *t);
 void trainer_source(const struct settings *s, const struct embedded_file *embedded, struct source *out);
 enum dtype moments_type(const struct settings *s); /* of the optimiser's */
-int trainer_losses(const struct trainer *t);         /* numbers that the passes of a step leave */
+int trainer_slots(const struct trainer *t);        /* pictures in a micro-batch */
+int trainer_losses(const struct trainer *t);       /* numbers that the passes of a step leave */
 bool trainer_resolution(const struct trainer *t, struct err *e);
 void trainer_note_work(struct trainer *t); /* how much of the region of the passes was touched, for the result */
 
@@ -110,7 +111,8 @@ struct pdm_job plan_pdm_job(struct trainer *t, const struct draw_pair *pair, int
 
 /* --- choices.c: which algorithms the backend found the fastest --- */
 void choices_recall(struct trainer *t); /* those that this run began with, or else those of earlier runs; none is fine */
-bool choices_note(struct trainer *t, struct err *e); /* in the cache directory, for other runs; where that cannot be written to, a warning is told */
+/* In the cache directory, for other runs; where that cannot be written to, a warning is told. */
+bool choices_note(struct trainer *t, struct err *e);
 bool choices_keep(struct trainer *t, struct err *e); /* with the run, and there */
 
 /* --- loop.c: the steps --- */

@@ -82,7 +82,7 @@ void compare_delete(struct app *a, const char *argument) {
   int n = 0;
   if (!compare_state(a)) return;
   for (; rejected_at(a, n, path, sizeof path); n++) bytes += tree_bytes(path);
-  bool working = a->runs.view.state == RUN_WORKING || a->runs.view.state == RUN_PAUSED;
+  bool working = run_is_at_work(a->runs.view.state);
   if (working && !argument) app_say(a, "not while the run is under way");
   if (!working && !n && !argument) app_say(a, "no checkpoint of a rejected step is there (x rejects; the chosen and the final one stay)");
   if (!n || working) return;

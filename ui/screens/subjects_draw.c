@@ -17,7 +17,7 @@ static const char *state_word(struct app *a, const struct subject *s, enum style
   }
   if (*s->trouble) return *style = STYLE_ERROR, "trouble";
   if (s->archived) return "archived";
-  if (run == RUN_WORKING || run == RUN_PAUSED) return *style = STYLE_ACCENT, run_state_name(run);
+  if (run_is_at_work(run)) return *style = STYLE_ACCENT, run_state_name(run);
   if (run == RUN_DONE) return *style = STYLE_OK, "trained";
   if (run == RUN_STOPPED) return *style = STYLE_WARN, "stopped";
   if (run == RUN_FAILED) return *style = STYLE_ERROR, "failed";

@@ -44,7 +44,7 @@ static void at_work(struct app *a, const char *argument) {
   (void)argument;
   for (int i = 1; i <= a->runs.n; i++) {
     const struct run_item *x = &a->runs.item[(at + i) % a->runs.n];
-    if (x->state != RUN_WORKING && x->state != RUN_PAUSED) continue;
+    if (!run_is_at_work(x->state)) continue;
     runs_view(&a->runs, x->path);
     return;
   }

@@ -7,7 +7,7 @@
 #include "ui/screens/train.h"
 
 static bool at_work(struct app *a) {
-  bool yes = a->runs.view.state == RUN_WORKING || a->runs.view.state == RUN_PAUSED;
+  bool yes = run_is_at_work(a->runs.view.state);
   if (!yes) app_complain(a, "no process is at work on this run");
   return yes;
 }

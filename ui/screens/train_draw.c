@@ -88,7 +88,7 @@ static void draw_process(struct app *a, struct rect r, const struct run_view *v)
 }
 
 static void draw_head(struct app *a, struct rect r, const struct run_view *v) {
-  if (v->state == RUN_WORKING || v->state == RUN_PAUSED) {
+  if (run_is_at_work(v->state)) {
     draw_progress(a, r, v);
     draw_process(a, (struct rect){r.x, r.y + 2, r.w, 1}, v);
     return;

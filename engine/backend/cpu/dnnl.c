@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "backend/ref/ref.h"
+#include "base/hash.h"
 #include "dnnl_compat.h"
 
 enum { OPS = 1024 }; /* a power of two, above the number of shapes of any run; a full table leaves the rest to gemm.c */
@@ -101,17 +102,10 @@ void dnnl_gemm(struct backend *b, const struct gemm *g) {
 
 /* --- primitives ----------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t hash(const struct dn_key *key) {
-  const unsigned char *p = (const unsigned char *)key;
-  uint32_t h = 2166136261u;
-  for (size_t i = 0; i < sizeof *key; i++) h = (h ^ p[i]) * 16777619u;
-  return h;
-}
-
 /* NULL: not in the library */
 static struct dn_op *find_op(struct backend *b, const struct dn_key *key) {
   struct dnnl *d = cpu_of(b)->dnnl;
-  uint32_t i = hash(key) % OPS;
+  uint32_t i = hash_of(key, sizeof *key) % OPS;
   set_threads(b);
   for (; d->ops[i].used; i = (i + 1) % OPS)
     if (memcmp(&d->ops[i].key, key, sizeof *key) == 0) return d->ops[i].op;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 enum { FORMAT = 1, MOST = 16384, RUNS = 3, HEADER = 512, LINE = 1024 };
 
 struct cuda_choices {
@@ -119,20 +121,13 @@ static void header_of(const struct backend *b, char out[HEADER]) {
   snprintf(out, HEADER, "pdmbooth-tui algorithms %d: %s; cuDNN %zu, cublasLt %zu", FORMAT, cuda_of(b)->text, cudnn(b)->GetVersion(), cublaslt(b)->GetVersion());
 }
 
-/* FNV-1a */
-static uint32_t sum_of(const char *line, size_t n) {
-  uint32_t sum = 2166136261u;
-  for (size_t i = 0; i < n; i++) sum = (sum ^ (unsigned char)line[i]) * 16777619u;
-  return sum;
-}
-
 /* "convolution 1 0 ... = 1 2 # 89abcdef" */
 static void write_line(const struct cuda_choice *c, char out[LINE]) {
   int n = snprintf(out, LINE, "%s", c->what);
   for (int i = 0; i < c->keys; i++) n += snprintf(out + n, LINE - (size_t)n, " %" PRId64, c->key[i]);
   n += snprintf(out + n, LINE - (size_t)n, " =");
   for (int i = 0; i < c->values; i++) n += snprintf(out + n, LINE - (size_t)n, " %" PRIx64, c->value[i]);
-  snprintf(out + n, LINE - (size_t)n, " # %08x", (unsigned)sum_of(out, (size_t)n));
+  snprintf(out + n, LINE - (size_t)n, " # %08x", (unsigned)hash_of(out, (size_t)n));
 }
 
 /* False: not what write_line writes, to the letter. */

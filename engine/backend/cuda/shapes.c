@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 bool cuda_shapes_open(struct cuda_shapes *t, struct err *e) {
   t->entries = calloc((size_t)t->places, t->bytes);
   t->used = calloc((size_t)t->places, sizeof *t->used);
@@ -31,16 +33,9 @@ void cuda_shapes_close(const struct backend *b, struct cuda_shapes *t) {
   t->used = NULL;
 }
 
-/* FNV-1a */
-static int place_of(const struct cuda_shapes *t, const unsigned char *key) {
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < t->key_bytes; i++) hash = (hash ^ key[i]) * 16777619u;
-  return (int)(hash % (uint32_t)t->places);
-}
-
 void *cuda_shapes_find(const struct backend *b, struct cuda_shapes *t, const void *key, bool *fresh) {
   if (t->count > t->places / 2) forget(b, t);
-  int at = place_of(t, key);
+  int at = (int)(hash_of(key, t->key_bytes) % (uint32_t)t->places);
   while (t->used[at] && memcmp(entry_at(t, at), key, t->key_bytes) != 0) at = (at + 1) % t->places;
   *fresh = !t->used[at];
   if (*fresh) {
