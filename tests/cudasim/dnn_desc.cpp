@@ -35,7 +35,7 @@ static void pack(long stride[4], const long size[4], cudnnTensorFormat_t format)
 template <class T> static cudnnStatus_t create(T **out, const char *kind) {
   if (!out) return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
   *out = new T();
-  library_add(*out, kind);
+  library_add(*out, kind, [](void *p) { delete (T *)p; });
   return CUDNN_STATUS_SUCCESS;
 }
 template <class T> static cudnnStatus_t destroy(T *p, const char *kind, const char *f) {

@@ -1,6 +1,13 @@
 /* Graphs: what a capture noted, run in the order of its calls. Dependencies between captured streams are not kept apart: a launch runs as one. */
 #include "stream.hpp"
 
+struct CUgraph_st {
+  cudasim::graph_of g;
+};
+struct CUgraphExec_st {
+  cudasim::graph_of g;
+};
+
 namespace cudasim {
 
 static std::set<cudaGraph_t> &graphs() {
@@ -38,6 +45,8 @@ bool unsafe_in_capture(const char *function) {
 
 void graphs_reset() {
   if (!graphs().empty() || !executables().empty()) violation("leak: %zu graphs left at the reset", graphs().size() + executables().size());
+  for (cudaGraph_t g : graphs()) delete g;
+  for (cudaGraphExec_t e : executables()) delete e;
   graphs().clear();
   executables().clear();
 }
@@ -52,13 +61,6 @@ static void leave_capture(const graph_of &g) {
 }
 
 }  // namespace cudasim
-
-struct CUgraph_st {
-  cudasim::graph_of g;
-};
-struct CUgraphExec_st {
-  cudasim::graph_of g;
-};
 
 using namespace cudasim;
 

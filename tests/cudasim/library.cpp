@@ -12,16 +12,20 @@
 
 namespace cudasim {
 
-static std::map<const void *, const char *> &objects() {
-  static std::map<const void *, const char *> *m = new std::map<const void *, const char *>;
+struct object {
+  const char *kind;
+  void (*release)(void *);
+};
+static std::map<void *, object> &objects() {
+  static auto *m = new std::map<void *, object>;
   return *m;
 }
 
-void library_add(const void *object, const char *kind) { objects()[object] = kind; }
+void library_add(void *made, const char *kind, void (*release)(void *)) { objects()[made] = {kind, release}; }
 
 bool library_has(const void *object, const char *kind, const char *function) {
-  auto i = objects().find(object);
-  if (i != objects().end() && strcmp(i->second, kind) == 0) return true;
+  auto i = objects().find(const_cast<void *>(object));
+  if (i != objects().end() && strcmp(i->second.kind, kind) == 0) return true;
   if (!object)
     violation("%s: the %s is NULL", function, kind);
   else
@@ -31,7 +35,7 @@ bool library_has(const void *object, const char *kind, const char *function) {
 
 bool library_remove(const void *object, const char *kind, const char *function) {
   if (!library_has(object, kind, function)) return false;
-  objects().erase(object);
+  objects().erase(const_cast<void *>(object));
   return true;
 }
 
@@ -50,6 +54,7 @@ void pass_time(const char *function, int algorithm) {
 
 long library_leaks() { return (long)objects().size(); }
 void library_reset() {
+  for (auto &i : objects()) i.second.release(i.first);
   objects().clear();
   refusal = CUDASIM_REFUSE_NOTHING;
   times().clear();

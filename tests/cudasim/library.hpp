@@ -8,8 +8,8 @@
 
 namespace cudasim {
 
-/* Handles and descriptors that exist, by address; counted as leaks at a reset. */
-void library_add(const void *object, const char *kind);
+/* Handles and descriptors that exist, by address; counted as leaks at a reset, which then releases them. */
+void library_add(void *made, const char *kind, void (*release)(void *));
 /* False and a violation where the object is not one of this kind, or was destroyed. */
 bool library_has(const void *object, const char *kind, const char *function);
 bool library_remove(const void *object, const char *kind, const char *function);

@@ -68,7 +68,7 @@ template <class T, class O> static cublasStatus_t create(O **out, const T &value
   *out = (O *)calloc(1, sizeof(O));
   if (!*out) return CUBLAS_STATUS_ALLOC_FAILED;
   memcpy((void *)*out, &value, sizeof value);
-  library_add(*out, kind);
+  library_add(*out, kind, free);
   return CUBLAS_STATUS_SUCCESS;
 }
 template <class O> static cublasStatus_t destroy(O *p, const char *kind, const char *function) {
@@ -328,7 +328,7 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
   LT_API;
   if (!handle) return CUBLAS_STATUS_INVALID_VALUE;
   *handle = new cublasLtContext{0};
-  library_add(*handle, HANDLE);
+  library_add(*handle, HANDLE, [](void *p) { delete (cublasLtContext *)p; });
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
