@@ -39,6 +39,7 @@ block_runner::block_runner(const std::function<void()> &thread, unsigned threads
   for (unsigned i : turn) { /* warps come in the order of their first thread's turn */
     simulated_warp &w = warps_[i / 32];
     if (w.turn.empty()) warp_turn_.push_back(i / 32);
+    threads_[i].place = (unsigned)w.turn.size();
     w.turn.push_back(i);
   }
 }
@@ -51,9 +52,8 @@ void block_runner::start() {
     t.on = NULL;
   }
   for (auto &w : warps_) {
-    w.runnable = w.lanes;
     w.cursor = w.waiting = 0;
-    w.left = w.lanes == 32 ? ~0u : (1u << w.lanes) - 1;
+    w.left = w.runnable = w.lanes == 32 ? ~0u : (1u << w.lanes) - 1;
   }
   live_ = (unsigned)threads_.size();
   waiting_ = warp_at_ = 0;
@@ -101,12 +101,11 @@ void block_runner::work() {
 simulated_thread *block_runner::pick() {
   for (size_t k = 0; k < warps_.size(); k++) {
     simulated_warp &w = warps_[warp_turn_[warp_at_]];
-    while (w.runnable) {
-      simulated_thread *t = &threads_[w.turn[w.cursor]];
-      w.cursor = (w.cursor + 1) % w.lanes;
-      if (t->state > simulated_thread::READY) continue;
-      w.runnable--;
-      return t;
+    if (w.runnable) {
+      unsigned later = w.runnable >> w.cursor << w.cursor, place = (unsigned)__builtin_ctz(later ? later : w.runnable);
+      w.runnable &= ~(1u << place);
+      w.cursor = (place + 1) % 32;
+      return &threads_[w.turn[place]];
     }
     warp_at_ = (warp_at_ + 1) % (unsigned)warps_.size();
   }
@@ -145,7 +144,7 @@ void block_runner::make_ready(simulated_thread *t) {
     return;
   }
   t->state = simulated_thread::READY;
-  warp_of(t)->runnable++;
+  warp_of(t)->runnable |= 1u << t->place;
 }
 
 void block_runner::thread_ended(simulated_thread *t) {
@@ -168,7 +167,7 @@ void block_runner::check_barrier(const simulated_thread *one) {
               one->line, threads_.size() - live_, threads_.size());
   }
   for (auto &t : threads_)
-    if (t.state == simulated_thread::BARRIER && (t.line != one->line || strcmp(t.file, one->file) != 0) && !warned_line_) {
+    if (t.state == simulated_thread::BARRIER && (t.line != one->line || (t.file != one->file && strcmp(t.file, one->file) != 0)) && !warned_line_) {
       warned_line_ = true;
       violation("kernel %s: threads of one block meet at different __syncthreads: %s:%d and %s:%d", kernel_name(), one->file, one->line, t.file,
                 t.line);
@@ -202,9 +201,9 @@ void block_runner::barrier(const char *file, int line) {
 void block_runner::try_warp(simulated_warp *w, unsigned mask) {
   unsigned lanes = mask & w->left;
   if ((w->waiting & lanes) != lanes) return;
-  for (unsigned l = 0; l < w->lanes; l++) {
-    const simulated_thread &t = threads_[w->first + l];
-    if ((lanes >> l & 1) && t.mask != mask) {
+  for (unsigned left = lanes; left; left &= left - 1) {
+    const simulated_thread &t = threads_[w->first + (unsigned)__builtin_ctz(left)];
+    if (t.mask != mask) {
       violation("kernel %s: lanes of a warp meet with different masks, %08x at %s:%d and %08x", kernel_name(), t.mask, t.file, t.line, mask);
       return;
     }
@@ -216,16 +215,22 @@ void block_runner::finish_warp(simulated_warp *w, unsigned lanes) {
   unsigned ballot = 0;
   w->waiting &= ~lanes;
   simulated_thread *warp = &threads_[w->first];
-  for (unsigned l = 0; l < w->lanes; l++)
-    if ((lanes >> l & 1) && warp[l].predicate) ballot |= 1u << l;
-  for (unsigned l = 0; l < w->lanes; l++) {
-    if (!(lanes >> l & 1)) continue;
-    simulated_thread &t = warp[l];
+  for (unsigned left = lanes; left; left &= left - 1) ballot |= warp[__builtin_ctz(left)].predicate ? left & -left : 0;
+  for (unsigned left = lanes; left; left &= left - 1) {
+    simulated_thread &t = warp[__builtin_ctz(left)];
     bool there = t.source >= 0 && t.source < 32 && (lanes >> t.source & 1);
     t.result = there ? warp[t.source].value : ~(uint64_t)0; /* a lane that does not take part has nothing to give */
     t.ballot = ballot;
     make_ready(&t);
   }
+}
+
+/* Most are of four bytes: no call for those. */
+static void copy_value(void *to, const void *from, size_t bytes) {
+  if (bytes == 4)
+    memcpy(to, from, 4);
+  else
+    memcpy(to, from, bytes);
 }
 
 unsigned block_runner::exchange(unsigned mask, void *value, size_t bytes, int source, bool predicate, const char *file, int line) {
@@ -242,11 +247,11 @@ unsigned block_runner::exchange(unsigned mask, void *value, size_t bytes, int so
   t->file = file;
   t->line = line;
   t->value = 0;
-  if (bytes) memcpy(&t->value, value, bytes);
+  if (bytes) copy_value(&t->value, value, bytes);
   w->waiting |= 1u << lane_of(t);
   try_warp(w, mask);
   if (t->state == simulated_thread::WARP) wait();
-  if (bytes) memcpy(value, &t->result, bytes);
+  if (bytes) copy_value(value, &t->result, bytes);
   return t->ballot;
 }
 

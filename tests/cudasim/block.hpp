@@ -18,6 +18,7 @@ const char *kernel_name();
 
 struct simulated_thread {
   uint3 index;
+  unsigned place; /* in its warp's turn */
   enum { NEW, READY, RUNNING, BARRIER, WARP, DONE } state;
   fiber *on;
   /* the warp operation that it waits in */
@@ -26,14 +27,13 @@ struct simulated_thread {
   bool predicate;
   unsigned ballot;
   uint64_t value, result;
-  size_t bytes;
   const char *file; /* of the barrier or warp operation */
   int line;
 };
 
 struct simulated_warp {
   unsigned first, lanes; /* threads [first, first + lanes) */
-  unsigned runnable;     /* NEW or READY */
+  unsigned runnable;     /* who is NEW or READY: bits, by places in turn */
   unsigned waiting;      /* lanes in a warp operation */
   unsigned left;         /* lanes that have not returned */
   unsigned cursor;

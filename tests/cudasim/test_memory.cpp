@@ -121,7 +121,6 @@ static void leaks() {
   EXPECT(cudasim_found("1 blocks of device memory") && cudasim_found("1 blocks of pinned memory") && cudasim_found("1 streams"));
   EXPECT(cudasim_found("1 events"));
   FOUND("1 handles and descriptors");
-  free(pref);
 }
 
 static void injected() {
