@@ -65,11 +65,11 @@ static int at_work_now(const struct app *a) {
   return n;
 }
 
-/* The first that finds a device free is looked at when it begins. */
+/* The first that finds a device free is looked at when it begins, even if others are started meanwhile. */
 static void start_on_a_free_one(struct app *a, const struct subject *s) {
   a->queue_waits = false;
   put_in_queue(a, s);
-  if (a->queue.n == 1 && at_work_now(a) < a->config.devices.n) {
+  if (!*a->awaited && a->queue.n == 1 && at_work_now(a) < a->config.devices.n) {
     text_put(a->awaited, sizeof a->awaited, "%s", s->name);
     a->awaited_until = now_seconds() + awaited_time;
   }

@@ -166,8 +166,10 @@ printf '[queue]\ndevices = cpu,auto\n' >config/pdmbooth/config.ini
 lines "subject.select poodle" "profile.key train.steps" 50 profile.save "subject.select poodle2" "profile.key train.steps" 50 profile.save quit
 both() { [ "$(find data/pdmbooth/runs -name live.txt 2>/dev/null | wc -l)" -eq 2 ]; }
 none() { [ -z "$(find data/pdmbooth/runs -name live.txt 2>/dev/null)" ]; }
-(printf 'subject.select poodle\nt\n\n1\nsubject.select poodle2\nt\n\n' && await both && sleep 1 && printf 'q\ns\n' && await none && sleep 2) | timeout 120 "$program" --plain >out 2>err
-check "devices in config.ini: both are trained" sh -c 'grep -q "poodle: waits for a free device" out && grep -q "poodle: training has begun" out'
+(printf 'subject.select poodle\nt\n\n' && await grep -q 'poodle: training has begun' out && printf '1\nsubject.select poodle2\nt\n\n' &&
+  await grep -q 'poodle2: training has begun' out && both && touch at-once && printf 'q\ns\n' && await none && sleep 2) | timeout 120 "$program" --plain >out 2>err
+check "devices in config.ini: what is begun waits for one" grep -q "poodle: waits for a free device" out
+check "devices in config.ini: both are trained" test -f at-once
 check "devices in config.ini: saved and stopped" sh -c 'grep -q "saved and" out && ! pgrep -f "$0 queue run" >/dev/null' "$program"
 check "devices in config.ini: both have ended" none
 rm config/pdmbooth/config.ini
