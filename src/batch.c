@@ -185,8 +185,8 @@ static void add_memory(cJSON *root, const struct run_result *r) {
   cJSON_AddNumberToObject(o, "peak", (double)r->memory_peak);
   if (r->card) cJSON_AddNumberToObject(o, "host_planned", (double)r->host_planned);
   if (r->card) cJSON_AddNumberToObject(o, "host_peak", (double)r->host_peak);
-  cJSON_AddNumberToObject(o, "passes_planned", (double)r->work_planned);
-  cJSON_AddNumberToObject(o, "passes_used", (double)r->work_touched);
+  if (!r->card) cJSON_AddNumberToObject(o, "passes_planned", (double)r->work_planned); /* a card does not tell what is touched */
+  if (!r->card) cJSON_AddNumberToObject(o, "passes_used", (double)r->work_touched);
   cJSON_AddStringToObject(o, "of", r->card ? "card" : "process");
 }
 
