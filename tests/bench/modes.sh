@@ -38,6 +38,12 @@ text_encoder = true
 resolution = 512
 precision = bf16
 batch = 1
+rank = 4
+[losses]
+prior = true
+pdm = true
+[prompts]
+test = a photo of {token} {class}
 [prior]
 batch = 1
 [samples]
