@@ -10,6 +10,7 @@ if printf "$cmocka" | ${CC:-cc} -fsyntax-only -x c - 2>/dev/null; then folders="
 for header in $(find $folders -name '*.h' | LC_ALL=C sort); do
   case $header in
     tests/cudasim/include/*) continue ;; # C++, and not headers but stand-ins for those of the toolkit
+    tests/cuda/*) before=$cmocka more=-Itests/cudasim/include ;;
     tests/*) before=$cmocka more= ;;
     engine/backend/cuda/kernel.h) continue ;; # device code: the simulation compiles it
     engine/backend/cuda/*) before= more=-Itests/cudasim/include ;; # with or without a toolkit
